@@ -1,0 +1,1 @@
+"""Which address a Service gets. Pure: one object that a single thread owns."""

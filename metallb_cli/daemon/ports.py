@@ -1,0 +1,99 @@
+"""What the daemons need of the outside, as Protocols. `kube`, `linux` and `telemetry` provide them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from metallb_cli.layer2.messages import AnnouncementSet
+from metallb_cli.model import AddressCounters, IPAddress, Lease, Notice, Service, ServiceKey
+
+
+class Events(Protocol):
+    """Tells operators what happened, as Kubernetes Events. Never raises and never blocks on the API server."""
+
+    def about_service(self, service: Service, notice: Notice) -> None:
+        """Record a notice about a Service."""
+
+    def about_config(self, notice: Notice) -> None:
+        """Record a notice about the ConfigMap."""
+
+
+class ServiceWriter(Protocol):
+    """Writes the outcome of an allocation."""
+
+    def write_ingress(self, service: Service, addresses: tuple[IPAddress, ...], pool: str | None) -> Service:
+        """PATCH the Service's status to exactly these addresses, and the allocated-pool annotation.
+
+        One request, conditional on `service.resource_version`. Returns the Service as the API server stored it.
+
+        Raises:
+            ApiError: refused; status 409 means the Service changed, 404 that it is gone.
+            ApiUnavailableError: no answer, so the outcome is unknown.
+        """
+
+
+class LeaseStore(Protocol):
+    """Leases in the product's namespace. Every call has a timeout, in seconds."""
+
+    def get(self, name: str, timeout: float) -> Lease | None:
+        """Read one Lease from the API server itself, not from a cache; None when there is none."""
+
+    def write(self, lease: Lease, timeout: float) -> Lease:
+        """Create the Lease when its resource_version is empty, else replace it on condition of that version.
+
+        `renewed` is set to the present time by the store when it is empty. Returns what was stored.
+
+        Raises:
+            ApiError: status 409 means somebody else wrote first.
+            ApiUnavailableError: no answer.
+        """
+
+
+class Link(Protocol):
+    """The link process, which owns the raw sockets."""
+
+    def announce(self, announcements: AnnouncementSet) -> None:
+        """Hand over the whole set of addresses to answer for; replaces the previous one.
+
+        Raises:
+            LinkError: the process has ended.
+        """
+
+
+class ControllerMetrics(Protocol):
+    """What the controller counts."""
+
+    def pool_usage(self, usage: Mapping[str, tuple[int, int, int, int]]) -> None:
+        """Replace all pool gauges: pool name to (IPv4 size, IPv4 in use, IPv6 size, IPv6 in use)."""
+
+    def config_state(self, *, loaded: bool, stale: bool) -> None:
+        """Set the two configuration gauges."""
+
+    def update_handled(self, *, failed: bool) -> None:
+        """Count one handled key."""
+
+    def leadership(self, leading: bool) -> None:
+        """Set whether this replica leads."""
+
+    def services_by_reason(self, counts: Mapping[str, int]) -> None:
+        """Replace the gauge of LoadBalancer Services by Reason value."""
+
+
+class SpeakerMetrics(Protocol):
+    """What the speaker counts."""
+
+    def config_state(self, *, loaded: bool, stale: bool) -> None:
+        """Set the two configuration gauges."""
+
+    def update_handled(self, *, failed: bool) -> None:
+        """Count one handled key."""
+
+    def announced(self, announced: Mapping[tuple[ServiceKey, IPAddress], str]) -> None:
+        """Replace the announced gauges: (Service, address) to protocol name."""
+
+    def address_counters(self, counters: Mapping[IPAddress, AddressCounters]) -> None:
+        """Replace the request, response and gratuitous totals."""
+
+    def frame_drops(self, drops: Mapping[str, int]) -> None:
+        """Replace the totals of frames not answered, by Drop value."""

@@ -1,0 +1,1 @@
+"""ARP as bytes and state machines, without sockets or clocks."""

@@ -1,0 +1,1 @@
+"""What should change: state in, plan out, no effects. The daemons and `status` share these functions."""

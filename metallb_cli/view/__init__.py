@@ -1,0 +1,1 @@
+"""The terminal: tables, progress and problems. The only package that imports rich."""
