@@ -2,11 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from metallb_cli.layer2.messages import AnnouncementSet
-from metallb_cli.model import AddressCounters, IPAddress, Lease, Notice, Service, ServiceKey
+from metallb_cli.model import AddressCounters, Endpoints, IPAddress, Lease, Node, Notice, Service, ServiceKey
+
+
+class ServiceStore(Protocol):
+    """The watched copy of every Service. Safe to read from any thread."""
+
+    def get(self, key: ServiceKey) -> Service | None:
+        """Return the Service as last seen; None when there is none."""
+
+    def all(self) -> Iterable[Service]:
+        """Return every Service, in no particular order."""
+
+
+class ControllerFeeds(Protocol):
+    """The watches of one term of office. They call back from their own threads."""
+
+    services: ServiceStore
+
+    def start(self) -> None:
+        """Begin to list and watch."""
+
+    def synced(self) -> bool:
+        """Whether everything that exists has been seen once."""
+
+    def config_text(self) -> str | None:
+        """Return the configuration's text; None when the ConfigMap does not exist."""
+
+    def stop(self) -> None:
+        """End the watches; bounded by about a second."""
+
+
+class SpeakerFeeds(Protocol):
+    """The watches of a speaker. They call back from their own threads."""
+
+    services: ServiceStore
+
+    def start(self) -> None:
+        """Begin to list and watch."""
+
+    def synced(self) -> bool:
+        """Whether everything that exists has been seen once."""
+
+    def endpoints(self) -> Mapping[ServiceKey, Endpoints]:
+        """Return the ready endpoints by Service; the mapping is live."""
+
+    def nodes(self) -> Mapping[str, Node]:
+        """Return the nodes by name; the mapping is live."""
+
+    def config_text(self) -> str | None:
+        """Return the configuration's text; None when the ConfigMap does not exist."""
+
+    def stop(self) -> None:
+        """End the watches; bounded by about a second."""
 
 
 class Events(Protocol):
@@ -30,6 +82,14 @@ class ServiceWriter(Protocol):
         Raises:
             ApiError: refused; status 409 means the Service changed, 404 that it is gone.
             ApiUnavailableError: no answer, so the outcome is unknown.
+        """
+
+    def read_service(self, key: ServiceKey) -> Service | None:
+        """Read one Service from the API server itself; None when there is none.
+
+        Raises:
+            ApiError: refused.
+            ApiUnavailableError: no answer.
         """
 
 

@@ -1,0 +1,215 @@
+"""This speaker's Lease, and who else is alive.
+
+One thread renews the Lease of this node and, when the Lease of another looks expired, reads that one freshly before
+believing it. While the API server does not answer, nothing is believed: see `reconcile/liveness.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from metallb_cli.daemon.ports import LeaseStore
+from metallb_cli.errors import ApiError, ApiUnavailableError
+from metallb_cli.model import Lease
+from metallb_cli.reconcile.liveness import Liveness, lease_name
+
+log = logging.getLogger(__name__)
+
+DESCRIBE_EVERY = 0.5
+"""Seconds between two writes that only change the Lease's annotations, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds. The duration is what a crash costs before others take over; a third of it bears two lost renewals."""
+
+    duration: float = 6.0
+    renew: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.renew <= self.duration / 2:
+            raise ValueError(
+                f"renewing every {self.renew:g} s is too slow for a Lease of {self.duration:g} s: at most half of it"
+            )
+
+
+class Membership:
+    """Thread-safe. `on_change` is called, from the thread here, whenever the set of live speakers changes."""
+
+    def __init__(
+        self, leases: LeaseStore, node: str, identity: str, times: LeaseTimes, on_change: Callable[[], None]
+    ) -> None:
+        self._leases = leases
+        self._node = node
+        self._identity = identity
+        self._times = times
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._liveness = Liveness(node, times.duration)
+        self._live: frozenset[str] = frozenset({node})
+        self._annotations: tuple[tuple[str, str], ...] = ()
+        self._written: Lease | None = None
+        self._described = -DESCRIBE_EVERY
+        self._renewed = -times.renew
+        self._outage_since: float | None = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
+        self.joined = threading.Event()
+        self.failure: BaseException | None = None
+
+    # -- any thread
+
+    def start(self) -> None:
+        """Begin to renew; returns at once."""
+        self._thread.start()
+
+    def live(self) -> frozenset[str]:
+        """Return the nodes whose speakers are alive, this one always included."""
+        return self._live
+
+    @property
+    def outage_seconds(self) -> float:
+        """How long the API server has not answered; 0 when it does."""
+        since = self._outage_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def describe(self, annotations: Mapping[str, str]) -> None:
+        """Say what this speaker has and does; written with the next renewal, or soon when it changed."""
+        wanted = tuple(sorted(annotations.items()))
+        if wanted != self._annotations:
+            self._annotations = wanted
+            self._wake.set()
+
+    def observe(self, old: Lease | None, new: Lease | None) -> None:
+        """Take in what the watch of Leases shows."""
+        with self._lock:
+            if new is not None:
+                self._liveness.observe(new, time.monotonic())
+            elif old is not None:
+                self._liveness.forget(old.name)
+        self._settle()
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Give the Lease back, so that others take over at once. Bounded by one renewal interval and a call."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(2 * self._times.renew)
+        lease = self._written
+        if lease is None:
+            return
+        try:
+            self._leases.write(replace(lease, holder="", renewed="", annotations=self._annotations), self._times.renew)
+        except (ApiError, ApiUnavailableError) as error:
+            log.warning(
+                "could not give the Lease back, so others wait %g s for it to expire: %s", self._times.duration, error
+            )
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                now = time.monotonic()
+                described = self._written is not None and self._written.annotations == self._annotations
+                if now >= self._renewed + self._times.renew or (
+                    not described and now >= self._described + DESCRIBE_EVERY
+                ):
+                    self._renew(now)
+                if self._outage_since is None:
+                    self._confirm_suspects()
+                self._settle()
+                self._wake.wait(self._pause())
+        except BaseException as error:
+            self.failure = error
+            log.exception("the membership thread ended")
+            self._on_change()
+            raise
+
+    def _pause(self) -> float:
+        now = time.monotonic()
+        due = self._renewed + self._times.renew
+        if self._written is not None and self._written.annotations != self._annotations:
+            due = min(due, self._described + DESCRIBE_EVERY)
+        with self._lock:
+            expiry = self._liveness.next_deadline()
+        if expiry is not None and self._outage_since is None:
+            due = min(due, expiry)
+        # Never less than a moment: a suspect whose fresh read failed stays due until the API server answers.
+        return max(0.05, due - now)
+
+    def _renew(self, started: float) -> None:
+        self._renewed = self._described = started
+        annotations = self._annotations
+        try:
+            if self._written is None:
+                self._written = self._leases.get(lease_name(self._node), self._times.renew)
+            base = self._written or Lease(lease_name(self._node))
+            wanted = replace(
+                base,
+                holder=self._identity,
+                renewed="",
+                duration=self._times.duration,
+                annotations=annotations,
+                transitions=base.transitions + (base.holder != self._identity),
+            )
+            self._written = self._leases.write(wanted, self._times.renew)
+        except ApiError as error:
+            # 409: somebody touched the Lease; the next turn reads it again. It is this node's, whoever wrote it.
+            self._written = None
+            if error.status != 409:
+                log.warning("could not renew the Lease: %s", error)
+                self._outage(started)
+            else:
+                self._renewed = started - self._times.renew + DESCRIBE_EVERY
+        except ApiUnavailableError as error:
+            log.warning("could not renew the Lease, going on with what is known: %s", error)
+            self._written = None
+            self._outage(started)
+        else:
+            self._recovered(started)
+            self.joined.set()
+
+    def _outage(self, started: float) -> None:
+        if self._outage_since is None:
+            self._outage_since = started
+
+    def _recovered(self, started: float) -> None:
+        now = time.monotonic()
+        if self._outage_since is None and now - started < self._times.renew:
+            return
+        if self._outage_since is not None:
+            log.info("the API server answers again after %.1f s", now - self._outage_since)
+        self._outage_since = None
+        with self._lock:
+            self._liveness.restart_clocks(now)
+
+    def _confirm_suspects(self) -> None:
+        with self._lock:
+            suspects = self._liveness.suspects(time.monotonic())
+        for name in suspects:
+            try:
+                lease = self._leases.get(name, self._times.renew)
+            except (ApiError, ApiUnavailableError) as error:
+                log.warning("the Lease %s looks expired, but cannot be read: %s", name, error)
+                return
+            with self._lock:
+                self._liveness.confirm(name, lease, time.monotonic())
+
+    def _settle(self) -> None:
+        with self._lock:
+            live = self._liveness.live()
+            gone, come = self._live - live, live - self._live
+            self._live = live
+        if gone:
+            log.warning("speakers gone: %s", ", ".join(sorted(gone)))
+        if come:
+            log.info("speakers alive: %s", ", ".join(sorted(come)))
+        if gone or come:
+            self._on_change()

@@ -1,0 +1,108 @@
+import time
+
+import pytest
+
+from metallb_cli.daemon.membership import LeaseTimes, Membership
+from metallb_cli.reconcile.liveness import lease_name
+from tests.daemon.test_leader import until
+from tests.support.leases import MemoryLeases
+
+TIMES = LeaseTimes(duration=0.9, renew=0.3)
+
+
+@pytest.fixture
+def leases():
+    return MemoryLeases()
+
+
+@pytest.fixture
+def join(leases):
+    running = []
+
+    def start(node):
+        membership = Membership(leases, node, f"{node}_boot", TIMES, lambda: None)
+        leases.watchers.append(membership.observe)
+        for lease in list(leases._leases.values()):
+            membership.observe(None, lease)
+        membership.start()
+        running.append(membership)
+        assert membership.joined.wait(5)
+        return membership
+
+    yield start
+    leases.down = leases.frozen = False
+    for membership in running:
+        membership.leave()
+
+
+def crash(membership):
+    """End the thread without giving the Lease back."""
+    membership._stop.set()
+    membership._wake.set()
+    membership._thread.join(5)
+
+
+def test_speakers_see_each_other(join):
+    a, b = join("a"), join("b")
+    assert until(lambda: a.live() == b.live() == {"a", "b"})
+
+
+def test_a_crashed_speaker_is_gone_after_the_lease_duration(join):
+    a, b = join("a"), join("b")
+    assert until(lambda: "b" in a.live())
+    crash(b)
+    started = time.monotonic()
+    assert until(lambda: a.live() == {"a"})
+    assert 0.5 < time.monotonic() - started < 2.5
+
+
+def test_a_speaker_that_leaves_is_gone_at_once(join):
+    a, b = join("a"), join("b")
+    assert until(lambda: "b" in a.live())
+    b.leave()
+    started = time.monotonic()
+    assert until(lambda: a.live() == {"a"})
+    assert time.monotonic() - started < TIMES.duration / 2
+
+
+def test_nobody_dies_while_the_api_server_is_away_nor_right_after(join, leases):
+    a, b = join("a"), join("b")
+    assert until(lambda: a.live() == b.live() == {"a", "b"})
+    leases.down = True
+    assert until(lambda: a.outage_seconds > 2 * TIMES.duration)
+    assert a.live() == b.live() == {"a", "b"}
+    leases.down = False
+    end = time.monotonic() + 2 * TIMES.duration
+    while time.monotonic() < end:
+        assert a.live() == b.live() == {"a", "b"}
+        time.sleep(0.02)
+    assert a.outage_seconds == 0
+
+
+def test_a_description_is_written_soon_and_kept_in_renewals(join, leases):
+    a = join("a")
+    a.describe({"metallb.io/announcing": "10.0.0.1"})
+    assert until(lambda: leases.get(lease_name("a"), 1).annotation("metallb.io/announcing") == "10.0.0.1")
+    writes = len(leases.writes)
+    assert until(lambda: len(leases.writes) > writes)
+    assert leases.writes[-1].annotation("metallb.io/announcing") == "10.0.0.1"
+
+
+def test_renewals_do_not_come_faster_than_asked(join, leases):
+    join("a")
+    before = len(leases.writes)
+    time.sleep(4 * TIMES.renew)
+    assert len(leases.writes) - before <= 5
+
+
+def test_a_lease_that_somebody_else_touched_is_read_again_and_renewed(join, leases):
+    a = join("a")
+    lease = leases.get(lease_name("a"), 1)
+    leases.write(lease, 1)
+    assert until(lambda: len(leases.writes) >= 4)
+    assert a.outage_seconds == 0
+
+
+def test_a_lease_time_that_bears_no_lost_renewal_is_refused():
+    with pytest.raises(ValueError, match="too slow"):
+        LeaseTimes(duration=3, renew=2)
