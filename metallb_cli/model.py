@@ -56,6 +56,7 @@ class Reason(enum.Enum):
     FAMILY_NOT_ANNOUNCED = "IPv6NotAnnounced"
     OWNER_NOT_HOLDING = "OwnerNotHolding"
     UNEXPECTED_HOLDER = "UnexpectedHolder"
+    NO_CONTROLLER = "NoController"
     # -- a network interface
     USABLE = "usable"
     INTERFACE_EXCLUDED = "excludedByName"
@@ -168,6 +169,21 @@ class Pool:
         """Whether the pool has a range of this IP version."""
         return any(r.version == version for r in self.ranges)
 
+    def size(self, version: int | None = None) -> int:
+        """How many addresses can be given out, of one IP version or of both; arithmetic, so a /64 costs nothing."""
+        return sum(self._usable_in(r) for r in self.ranges if version in (None, r.version))
+
+    def _usable_in(self, r: AddressRange) -> int:
+        count = r.size
+        if self.avoid_buggy_ips and r.version == 4:
+            before, last = int(r.first) - 1, int(r.last)
+            count -= sum((last - octet) // 256 - (before - octet) // 256 for octet in BUGGY_LAST_OCTETS)
+        if self.arp_network is not None:
+            for end in {self.arp_network.network_address, self.arp_network.broadcast_address}:
+                buggy = self.avoid_buggy_ips and (int(end) & 0xFF) in BUGGY_LAST_OCTETS
+                count -= end in r and not buggy
+        return count
+
 
 def pool_of(address: IPAddress, pools: tuple[Pool, ...]) -> Pool | None:
     """Return the pool whose ranges contain the address; ranges never overlap, so there is at most one."""
@@ -218,6 +234,7 @@ class Service:
         ingress: addresses in `status.loadBalancer.ingress`, in order.
         foreign_ingress: an ingress entry is no IP address (somebody else's hostname, or garbage).
         created: creationTimestamp in seconds since the epoch.
+        requires_dual_stack: `spec.ipFamilyPolicy` is RequireDualStack.
     """
 
     key: ServiceKey
@@ -237,6 +254,7 @@ class Service:
     ingress: tuple[IPAddress, ...] = ()
     foreign_ingress: bool = False
     created: float = 0.0
+    requires_dual_stack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +377,20 @@ def merge_ranges(ranges: Iterator[AddressRange] | list[AddressRange] | tuple[Add
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """Another machine claims an address that this node answers for.
+
+    Attributes:
+        mac: who claims it, six bytes.
+        count: frames in which it did.
+    """
+
+    address: IPAddress
+    mac: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkState:
     """What the link process reports about itself: the whole state, never a difference.
 
@@ -368,6 +400,7 @@ class LinkState:
         counters: by address; kept for addresses no longer announced until the control process has read them once.
         drops: frames not answered, by the Drop's value.
         last_error: the newest problem an operator should know, empty when none.
+        conflicts: over announced addresses, as far as remembered.
     """
 
     generation: int = 0
@@ -376,3 +409,4 @@ class LinkState:
     counters: dict[IPAddress, AddressCounters] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
     last_error: str = ""
+    conflicts: tuple[Conflict, ...] = ()

@@ -88,9 +88,7 @@ def test_times_that_cannot_be_safe_are_refused():
 
 
 @given(
-    st.lists(
-        st.tuples(st.sampled_from("abc"), st.floats(0, 30), st.booleans(), st.booleans()), min_size=1, max_size=80
-    )
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 30), st.booleans(), st.booleans()), min_size=1, max_size=80)
 )
 def test_there_are_never_two_leaders(steps):
     store, now = Store(), 0.0

@@ -1,0 +1,138 @@
+"""Which node answers for an address, and why no other does. Every speaker and `status` ask the same function.
+
+An address has one owner: of the nodes that may answer, the one that the election picks. A node may answer when
+
+* its speaker is alive,
+* its Node does not report NetworkUnavailable, and is not labelled
+  `node.kubernetes.io/exclude-from-external-load-balancers` (unless that label shall be ignored),
+* with `externalTrafficPolicy: Local`, a ready endpoint of the Service runs on it.
+
+A node whose Node object is not known is given the benefit of the doubt. Without any ready endpoint nobody answers:
+a client that gets no ARP reply sees the failure at once, and another path can take over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+from metallb_cli.allocator import PoolIndex
+from metallb_cli.election import elect
+from metallb_cli.model import (
+    Endpoints,
+    IPAddress,
+    Node,
+    Pool,
+    Protocol,
+    Reason,
+    Service,
+    ServiceKey,
+    TrafficPolicy,
+)
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """What all Services are judged by. What can be computed once for all of them, is.
+
+    Attributes:
+        pools: the configuration in force.
+        nodes: Node objects by name.
+        speakers: nodes with a live speaker.
+        endpoints: ready endpoints by Service; a Service that is missing has none.
+        ignore_exclude_lb: announce also from nodes labelled exclude-from-external-load-balancers.
+    """
+
+    pools: tuple[Pool, ...]
+    nodes: Mapping[str, Node]
+    speakers: frozenset[str]
+    endpoints: Mapping[ServiceKey, Endpoints]
+    ignore_exclude_lb: bool = False
+
+    @cached_property
+    def pool_index(self) -> PoolIndex:
+        """The pools, by address."""
+        return PoolIndex(self.pools)
+
+    @cached_property
+    def eligible(self) -> tuple[str, ...]:
+        """The nodes that may answer for any Service, sorted."""
+        return tuple(sorted(self.speakers - self.excluded.keys()))
+
+    @cached_property
+    def excluded(self) -> Mapping[str, Reason]:
+        """The nodes that may answer for no Service, and why."""
+        reasons = {name: self._why_excluded(name) for name in sorted(self.speakers | self.nodes.keys())}
+        return MappingProxyType({name: reason for name, reason in reasons.items() if reason is not None})
+
+    def _why_excluded(self, name: str) -> Reason | None:
+        node = self.nodes.get(name)
+        if name not in self.speakers:
+            return Reason.NO_SPEAKER
+        if node is not None and node.network_unavailable:
+            return Reason.NODE_NETWORK_UNAVAILABLE
+        if node is not None and node.excluded and not self.ignore_exclude_lb:
+            return Reason.NODE_EXCLUDED
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who answers for one address of a Service.
+
+    Attributes:
+        owner: the node; None when nobody shall answer.
+        reason: Reason.ANNOUNCED when there is an owner, else why there is none.
+        candidates: the nodes that may own it, sorted. Empty when the question of the node did not come up.
+        excluded: the nodes that may not, and why.
+        protocol: None when the address is not ours to announce.
+        stranded: no pool gives the address out any more; it is kept for the Service that has it.
+    """
+
+    service: ServiceKey
+    address: IPAddress
+    owner: str | None
+    reason: Reason
+    candidates: tuple[str, ...] = ()
+    excluded: Mapping[str, Reason] = field(default_factory=dict)
+    protocol: Protocol | None = None
+    stranded: bool = False
+
+
+def judge(service: Service, state: ClusterState) -> tuple[Verdict, ...]:
+    """Return a verdict for each address in the Service's status; none for a Service that is no LoadBalancer."""
+    if not service.is_load_balancer:
+        return ()
+    return tuple(_judge(service, address, state) for address in service.ingress)
+
+
+def _judge(service: Service, address: IPAddress, state: ClusterState) -> Verdict:
+    pool = state.pool_index.usable_pool_of(address)
+    stranded = pool is None
+    if pool is None and service.allocated_pool is None:
+        return Verdict(service.key, address, None, Reason.NOT_ALLOWED)
+    protocol = pool.protocol if pool is not None else Protocol.LAYER2
+    if not protocol.is_layer2:
+        return Verdict(service.key, address, None, Reason.BGP_NOT_ANNOUNCED, protocol=protocol)
+    endpoints = state.endpoints.get(service.key, Endpoints())
+    if not endpoints:
+        return Verdict(service.key, address, None, Reason.NO_ENDPOINTS, protocol=protocol, stranded=stranded)
+    candidates, excluded = state.eligible, state.excluded
+    if service.traffic_policy is TrafficPolicy.LOCAL:
+        candidates = tuple(node for node in candidates if node in endpoints.nodes)
+        without = dict.fromkeys((n for n in state.eligible if n not in endpoints.nodes), Reason.NO_LOCAL_ENDPOINTS)
+        excluded = {**excluded, **without}
+    owner = elect(address, candidates)
+    reason = Reason.ANNOUNCED if owner is not None else _why_nobody(excluded, state)
+    return Verdict(service.key, address, owner, reason, candidates, excluded, protocol, stranded)
+
+
+def _why_nobody(excluded: Mapping[str, Reason], state: ClusterState) -> Reason:
+    """Return what an operator should look at first: the most specific reason that stopped a live speaker."""
+    reasons = {excluded[name] for name in state.speakers}
+    for reason in (Reason.NO_LOCAL_ENDPOINTS, Reason.NODE_NETWORK_UNAVAILABLE, Reason.NODE_EXCLUDED):
+        if reason in reasons:
+            return reason
+    return Reason.NO_SPEAKER

@@ -1,0 +1,75 @@
+"""Sentences about who answers for an address: why, and what to do when nobody does."""
+
+from __future__ import annotations
+
+from metallb_cli.model import Reason
+from metallb_cli.reconcile.announce import Verdict
+
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+SHOWN = 5
+"""How many nodes a sentence names before it says how many more there are."""
+
+
+def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
+    """Return what is so, and what to do about it (empty when nothing has to be done).
+
+    Args:
+        verdict: the speakers' decision.
+        namespace: where the product runs, for the commands to type.
+    """
+    service, address = verdict.service, verdict.address
+    speakers = f"kubectl -n {namespace} get pods -l app=metallb,component=speaker -o wide"
+    match verdict.reason:
+        case Reason.ANNOUNCED:
+            chosen = f", chosen of {_names(verdict.candidates)}" if len(verdict.candidates) > 1 else ""
+            return f"announced by {verdict.owner}{chosen}", ""
+        case Reason.NOT_ALLOWED:
+            return (
+                f"not announced: {address} may be given out by no pool and was not assigned here",
+                "add it to a pool, or remove it from the status of the Service",
+            )
+        case Reason.BGP_NOT_ANNOUNCED:
+            return (
+                "not announced: its pool has protocol bgp, which is not announced yet",
+                "move the address to a pool with protocol layer2",
+            )
+        case Reason.NO_ENDPOINTS:
+            return (
+                "not announced: the Service has no ready endpoint",
+                "look at its pods: "
+                f"kubectl -n {service.namespace} get endpointslices -l kubernetes.io/service-name={service.name}",
+            )
+        case Reason.NO_LOCAL_ENDPOINTS:
+            nodes = _names(_excluded_for(verdict, Reason.NO_LOCAL_ENDPOINTS))
+            return (
+                f"not announced: externalTrafficPolicy is Local, and no ready endpoint is on {nodes}",
+                "run a pod of the Service on one of them, or set externalTrafficPolicy to Cluster",
+            )
+        case Reason.NODE_NETWORK_UNAVAILABLE:
+            nodes = _names(_excluded_for(verdict, Reason.NODE_NETWORK_UNAVAILABLE))
+            return (
+                f"not announced: the condition NetworkUnavailable is True on {nodes}",
+                f"look at the network plugin of the node: kubectl describe node {_first(verdict)}",
+            )
+        case Reason.NODE_EXCLUDED:
+            nodes = _names(_excluded_for(verdict, Reason.NODE_EXCLUDED))
+            return (
+                f"not announced: the label {EXCLUDE_LABEL} is on {nodes}",
+                f"remove it: kubectl label node {_first(verdict)} {EXCLUDE_LABEL}-",
+            )
+        case _:
+            return "not announced: no speaker is alive", f"look at the speakers: {speakers}"
+
+
+def _excluded_for(verdict: Verdict, reason: Reason) -> tuple[str, ...]:
+    return tuple(node for node, why in verdict.excluded.items() if why is reason)
+
+
+def _first(verdict: Verdict) -> str:
+    return next(iter(_excluded_for(verdict, verdict.reason)), "NODE")
+
+
+def _names(nodes: tuple[str, ...]) -> str:
+    shown = ", ".join(nodes[:SHOWN])
+    return shown if len(nodes) <= SHOWN else f"{shown} and {len(nodes) - SHOWN} more"
