@@ -47,5 +47,21 @@ class PermissionMissingError(MetalLBError):
     """The kernel refused. The message names the missing right and how to get it."""
 
 
+class NetworkSetupError(MetalLBError):
+    """A network namespace, a link, an address or a route could not be made. The message names it."""
+
+
+class BpfError(MetalLBError):
+    """The kernel refused something asked of bpf(2). The message says what and why, with the verifier's log if any.
+
+    Attributes:
+        errno: the kernel's error number.
+    """
+
+    def __init__(self, message: str, *, errno: int) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
 class LinkError(MetalLBError):
     """The link process, which owns the raw sockets, ended or broke its protocol."""

@@ -27,12 +27,12 @@ from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.ports import ControllerFeeds, ControllerMetrics, Events, ServiceWriter
 from metallb_cli.errors import ApiError, ApiUnavailableError
 from metallb_cli.model import Notice, Reason, Service, ServiceKey, Severity
-from metallb_cli.reconcile.service import ServicePlan, Stranded, adoption_order, plan_service
+from metallb_cli.reconcile.service import ServicePlan, Stranded, adopt, adoption_order, plan_service
 
 log = logging.getLogger(__name__)
 
 POLL = 0.25
-"""Seconds after which an idle loop looks again whether it still leads or shall stop, and publishes its gauges."""
+"""Seconds after which an idle loop looks again whether it still leads or shall stop."""
 
 UNANSWERED_PAUSE = 0.5
 """Seconds between repetitions of a write that got no answer."""
@@ -43,6 +43,9 @@ class Task(Enum):
 
     CONFIG = "config"
 
+
+CONFLICTS = 5
+"""Times in a row that a Service may change under our hands before others get their turn."""
 
 Key = ServiceKey | Task
 Waker = Callable[[Key], None]
@@ -137,7 +140,7 @@ class Controller:
                 if key is not None:
                     self._handle(key, feeds)
                     self._unpublished = True
-                elif self._unpublished:
+                if self._unpublished and self._inbox.idle:
                     self._publish()
         except _TermOver:
             log.info("the term of office ended before the work was done; whoever leads next goes on")
@@ -149,25 +152,27 @@ class Controller:
     def _start_from(self, feeds: ControllerFeeds) -> None:
         """Load the configuration and adopt every address in use before any new one is given out."""
         started = time.monotonic()
+        # The watches have put every key in by now, in their own order; what comes after this is put in again.
+        self._inbox.clear()
         self._load_config(feeds.config_text())
-        order = list(adoption_order(self._services.all()))
-        if self._config is not None:
-            self._adopt(order)
-        for service in order:
-            self._inbox.put(service.key)
+        adopted = self._take_stock()
         self.working = True
         log.info(
             "adopted %d addresses of %d Services in %.0f ms",
-            sum(1 for s in order if self._allocator.allocation(s.key)),
-            len(order),
+            adopted,
+            len(self._inbox),
             1000 * (time.monotonic() - started),
         )
 
-    def _adopt(self, order: list[Service]) -> None:
-        for service in order:
-            plan = self._plan(service)
-            if plan.allocation is not None and service.ingress and plan.addresses == service.ingress:
-                self._allocator.commit(plan.allocation)
+    def _take_stock(self) -> int:
+        """Adopt what is in use and queue every Service. Returns how many addresses were adopted now."""
+        services = adoption_order(self._services.all())
+        adopted = 0
+        if self._config is not None:
+            adopted = adopt(services, self._allocator, lb_class=self._options.lb_class)
+        for service in services:
+            self._inbox.put(service.key)
+        return adopted
 
     # -- one key
 
@@ -186,41 +191,48 @@ class Controller:
         self._metrics.update_handled(failed=failed)
 
     def _reconcile(self, key: ServiceKey) -> None:
+        """Bring one Service to what it should be.
+
+        Raises:
+            ApiError: refused, or the Service changes faster than we can write.
+        """
         service = self._current(key)
-        if service is None:
-            self._forget(key)
-            return
-        if self._config is None:
-            self._reasons[key] = Reason.WAITING_FOR_CONFIG
-            return
-        held = self._allocator.allocation(key)
-        plan = self._plan(service)
+        for _ in range(CONFLICTS):
+            if service is None:
+                self._forget(key)
+                return
+            if self._config is None:
+                self._reasons[key] = Reason.WAITING_FOR_CONFIG
+                return
+            plan = self._plan(service)
+            if self._carry_out(service, plan):
+                self._tell(service, plan)
+                self._remember(service, plan)
+                return
+            # It changed or vanished while we decided: what the API server has now counts, and counts at once, because
+            # an unanswered write of ours may be in it.
+            service = self._fetch(key)
+        raise ApiError("the Service keeps changing while it is written", status=409, reason="Conflict")
+
+    def _carry_out(self, service: Service, plan: ServicePlan) -> bool:
+        """Write, then commit. False: the Service is not what it was any more, and nothing was changed."""
+        key = service.key
         if plan.write:
             stored = self._write(service, plan)
             if stored is None:
-                # It changed or vanished while we decided: what the API server has now counts.
-                service = self._fetch(key)
-                if service is None:
-                    self._forget(key)
-                    return
-                self._inbox.put(key)
-                return
+                return False
             self._written[key] = (service.resource_version, stored)
-        self._commit(key, plan)
-        freed = held is not None and (plan.allocation is None or plan.allocation.addresses != held.addresses)
-        self._tell(service, plan)
-        self._remember(service, plan)
-        if freed:
-            self._wake_waiting()
-
-    def _plan(self, service: Service) -> ServicePlan:
-        return plan_service(service, self._allocator, stranded=self._options.stranded, lb_class=self._options.lb_class)
-
-    def _commit(self, key: ServiceKey, plan: ServicePlan) -> None:
+        held = self._allocator.allocation(key)
         if plan.allocation is not None:
             self._allocator.commit(plan.allocation)
         elif plan.release:
             self._allocator.release(key)
+        if held is not None and (plan.allocation is None or plan.allocation.addresses != held.addresses):
+            self._wake_waiting()
+        return True
+
+    def _plan(self, service: Service) -> ServicePlan:
+        return plan_service(service, self._allocator, stranded=self._options.stranded, lb_class=self._options.lb_class)
 
     def _current(self, key: ServiceKey) -> Service | None:
         seen = self._services.get(key)
@@ -334,14 +346,8 @@ class Controller:
     # -- the configuration
 
     def _reload(self, text: str | None) -> None:
-        first = self._config is None
-        if not self._load_config(text):
-            return
-        order = list(adoption_order(self._services.all()))
-        if first:
-            self._adopt(order)
-        for service in order:
-            self._inbox.put(service.key)
+        if self._load_config(text):
+            self._take_stock()
 
     def _load_config(self, text: str | None) -> bool:
         """Take a new configuration if it is good; otherwise go on with the one before. Returns whether it was taken."""

@@ -82,6 +82,13 @@ class Inbox(Generic[K]):
             self._waiting.clear()
             self._failures.clear()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no key is ready; some may wait to be tried again."""
+        with self._changed:
+            return not self._ready
+
     def __len__(self) -> int:
+        """Keys that are ready, and keys that wait to be tried again."""
         with self._changed:
             return len(self._ready) + len(self._waiting)

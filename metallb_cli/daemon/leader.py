@@ -18,17 +18,16 @@ class Election:
     """Keeps trying to hold one Lease. `leading` is safe to ask from any thread, at any time, before any write."""
 
     def __init__(
-        self, leases: LeaseStore, name: str, identity: str, terms: Terms, on_change: Callable[[], None]
+        self, leases: LeaseStore, name: str, identity: str, terms: Terms, on_failure: Callable[[BaseException], None]
     ) -> None:
         self._leases = leases
         self._name = name
         self._terms = terms
         self._candidacy = Candidacy(name, identity, terms)
-        self._on_change = on_change
+        self._on_failure = on_failure
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="election", daemon=True)
         self._was_leading = False
-        self.failure: BaseException | None = None
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -61,11 +60,9 @@ class Election:
                 self._turn()
                 self._tell()
                 self._stop.wait(self._terms.retry)
-        except BaseException as error:
-            self.failure = error
-            log.exception("the election ended")
-            self._on_change()
-            raise
+        except Exception as error:
+            log.critical("the election failed: %s", error, exc_info=True)
+            self._on_failure(error)
 
     def _turn(self) -> None:
         # Both calls together stay within the renew deadline, so that the right never ends merely by slowness.
@@ -89,4 +86,3 @@ class Election:
         if leading != self._was_leading:
             self._was_leading = leading
             log.info("this replica %s", "leads" if leading else "does not lead any more")
-            self._on_change()

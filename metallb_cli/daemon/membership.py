@@ -38,16 +38,23 @@ class LeaseTimes:
 
 
 class Membership:
-    """Thread-safe. `on_change` is called, from the thread here, whenever the set of live speakers changes."""
+    """Thread-safe. Calls `on_change` whenever the set of live speakers changes, `on_failure` if its thread dies."""
 
     def __init__(
-        self, leases: LeaseStore, node: str, identity: str, times: LeaseTimes, on_change: Callable[[], None]
+        self,
+        leases: LeaseStore,
+        node: str,
+        identity: str,
+        times: LeaseTimes,
+        on_change: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._leases = leases
         self._node = node
         self._identity = identity
         self._times = times
         self._on_change = on_change
+        self._on_failure = on_failure
         self._lock = threading.Lock()
         self._liveness = Liveness(node, times.duration)
         self._live: frozenset[str] = frozenset({node})
@@ -60,7 +67,6 @@ class Membership:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
         self.joined = threading.Event()
-        self.failure: BaseException | None = None
 
     # -- any thread
 
@@ -126,11 +132,9 @@ class Membership:
                     self._confirm_suspects()
                 self._settle()
                 self._wake.wait(self._pause())
-        except BaseException as error:
-            self.failure = error
-            log.exception("the membership thread ended")
-            self._on_change()
-            raise
+        except Exception as error:
+            log.critical("the membership thread failed: %s", error, exc_info=True)
+            self._on_failure(error)
 
     def _pause(self) -> float:
         now = time.monotonic()
@@ -151,6 +155,8 @@ class Membership:
             if self._written is None:
                 self._written = self._leases.get(lease_name(self._node), self._times.renew)
             base = self._written or Lease(lease_name(self._node))
+            if self.joined.is_set() and base.holder not in ("", self._identity):
+                log.warning("another process (%s) holds the Lease of this node: do two speakers run here?", base.holder)
             wanted = replace(
                 base,
                 holder=self._identity,

@@ -22,7 +22,9 @@ class ServiceStore(Protocol):
 class ControllerFeeds(Protocol):
     """The watches of one term of office. They call back from their own threads."""
 
-    services: ServiceStore
+    @property
+    def services(self) -> ServiceStore:
+        """Every Service."""
 
     def start(self) -> None:
         """Begin to list and watch."""
@@ -40,7 +42,9 @@ class ControllerFeeds(Protocol):
 class SpeakerFeeds(Protocol):
     """The watches of a speaker. They call back from their own threads."""
 
-    services: ServiceStore
+    @property
+    def services(self) -> ServiceStore:
+        """Every Service."""
 
     def start(self) -> None:
         """Begin to list and watch."""

@@ -79,7 +79,6 @@ class Speaker:
         feeds: SpeakerFeeds,
         inbox: Inbox[Key],
         membership: Membership,
-        link: Link,
         events: Events,
         metrics: SpeakerMetrics,
         options: Options,
@@ -87,7 +86,6 @@ class Speaker:
         self._feeds = feeds
         self._inbox = inbox
         self._membership = membership
-        self._link = link
         self._events = events
         self._metrics = metrics
         self._options = options
@@ -119,12 +117,16 @@ class Speaker:
 
     # -- the loop
 
-    def run(self) -> None:
+    def run(self, link: Link) -> None:
         """Work until `stop`, then hand over.
+
+        Args:
+            link: started, and reporting to `on_link_state` and `on_link_exit`.
 
         Raises:
             LinkError: the link process ended.
         """
+        self._link = link
         self._feeds.start()
         try:
             while not self._feeds.synced() and not self._stop.wait(0.02):
@@ -239,10 +241,13 @@ class Speaker:
         for address in had.keys() - has.keys():
             reason = self._why_stopped(service, address, after)
             self._log(key, reason, f"not announcing {address} from this node any more")
-        if not had and not has and after:
+        if not had and not has:
             for verdict in after:
+                reason = self._shown(verdict)
                 owner = f"; {verdict.owner} answers" if verdict.owner else ""
-                self._log(key, self._shown(verdict), f"not announcing {verdict.address} from this node{owner}")
+                # On most nodes most addresses are somebody else's: that is no news.
+                level = logging.DEBUG if reason is Reason.NOT_OWNER else logging.INFO
+                self._log(key, reason, f"not announcing {verdict.address} from this node{owner}", level)
 
     def _shown(self, verdict: Verdict) -> Reason:
         elsewhere = verdict.reason is Reason.ANNOUNCED and verdict.owner != self._options.node
@@ -258,8 +263,8 @@ class Speaker:
                 return self._shown(verdict)
         return Reason.ADDRESS_CHANGED if service.ingress else Reason.NO_ADDRESS
 
-    def _log(self, key: ServiceKey, reason: Reason, message: str) -> None:
-        log.info("%s: %s", key, message, extra={"service": str(key), "reason": reason.value})
+    def _log(self, key: ServiceKey, reason: Reason, message: str, level: int = logging.INFO) -> None:
+        log.log(level, "%s: %s", key, message, extra={"service": str(key), "reason": reason.value})
 
     # -- doing
 

@@ -28,7 +28,7 @@ def elect(leases):
     running = []
 
     def start(identity):
-        election = Election(leases, "metallb-controller", identity, TERMS, lambda: None)
+        election = Election(leases, "metallb-controller", identity, TERMS, on_failure=lambda error: None)
         election.start()
         running.append(election)
         return election

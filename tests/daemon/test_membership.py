@@ -20,7 +20,7 @@ def join(leases):
     running = []
 
     def start(node):
-        membership = Membership(leases, node, f"{node}_boot", TIMES, lambda: None)
+        membership = Membership(leases, node, f"{node}_boot", TIMES, lambda: None, lambda error: None)
         leases.watchers.append(membership.observe)
         for lease in list(leases._leases.values()):
             membership.observe(None, lease)
