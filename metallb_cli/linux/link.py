@@ -1,0 +1,192 @@
+"""The link process: owns the raw sockets, answers on the LAN, and does what the control process says.
+
+One thread, one epoll, no lock. It holds CAP_NET_RAW and nothing else, cannot open files, and ends when the control
+process ends (or `orphan_grace` seconds later), so that no address is answered for by a node that nobody watches.
+
+Deadlines are on CLOCK_MONOTONIC: they only pace frames, and time asleep should not pile up a burst for the resume.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from types import FrameType
+
+from metallb_cli.errors import MetalLBError
+from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, Refusal, Stop
+from metallb_cli.layer2.responder import Drop
+from metallb_cli.linux import netns, privileges
+from metallb_cli.linux.channel import Channel
+from metallb_cli.linux.interfaces import Interfaces
+from metallb_cli.linux.links import Excluded, LinkWatcher
+from metallb_cli.linux.poller import Poller
+from metallb_cli.model import AddressCounters, IPAddress
+
+log = logging.getLogger(__name__)
+
+REPORT_INTERVAL = 1.0
+"""Seconds between reports of counters. Other changes are reported at once."""
+
+COUNTS_PER_REPORT = 1024
+"""Addresses in one report: some 3 ms of work, in which no frame is answered. The rest follows after MORE_COUNTS."""
+
+MORE_COUNTS = 0.02
+"""Seconds until the next part of the counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How the control process started this one.
+
+    Attributes:
+        fd: the connected stream socket to the control process.
+        network: network namespace to answer in, by name or path; None is the present one.
+        exclude: regular expressions of interface names to keep away from.
+        orphan_grace: seconds to go on answering after the control process ended.
+    """
+
+    fd: int
+    network: str | None = None
+    exclude: tuple[str, ...] = ()
+    orphan_grace: float = 0.0
+
+
+def run(options: LinkOptions) -> int:
+    """Be the link process until told to stop; return the exit code."""
+    if options.orphan_grace <= 0:
+        privileges.die_with_parent()
+    channel = Channel(socket.socket(fileno=options.fd))
+    try:
+        loop = _prepare(options, channel)
+    except MetalLBError as error:
+        channel.send(Refusal(str(error)))
+        return error.exit_code
+    return loop.run()
+
+
+def _prepare(options: LinkOptions, channel: Channel) -> Loop:
+    """Take what needs rights, then give the rights up."""
+    privileges.require({"CAP_NET_RAW"}, purpose="open raw sockets on the LAN")
+    if options.network is not None:
+        netns.enter(options.network)
+    loop = Loop(channel, options)
+    time.tzset()  # reads a file, which the logs may need later
+    privileges.keep_only({"CAP_NET_RAW"})
+    if not privileges.close_files():
+        log.warning(
+            "this kernel has no Landlock: the link process could open files, such as a token, if it were misled"
+        )
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again
+    return loop
+
+
+class Loop:
+    """Waits for frames, changes of interfaces, messages and deadlines."""
+
+    def __init__(self, channel: Channel, options: LinkOptions) -> None:
+        self._channel = channel
+        self._orphan_grace = options.orphan_grace
+        self._poller = Poller()
+        self._watcher = LinkWatcher()
+        self._interfaces = Interfaces(Excluded(options.exclude), self._poller)
+        self._generation = 0
+        self._stopping = ""  # why, as soon as it is
+        self._end: float | None = None  # when to stop, after the control process has gone
+        self._report_at: float | None = 0.0  # at once: the first report says that the link process works
+        self._reported: tuple[IPv4Address, ...] | None = None
+        self._conflicts: frozenset[tuple[IPAddress, bytes]] = frozenset()
+
+    def run(self) -> int:
+        """Work until told to stop; return the exit code."""
+        wake, waker = socket.socketpair()
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._poller.register(wake.fileno(), lambda _now: None)
+        self._poller.register(self._channel.fileno(), self._on_message)
+        self._poller.register(self._watcher.fileno(), lambda now: self._interfaces.apply(self._watcher.changes(), now))
+        self._interfaces.apply(self._watcher.all(), time.monotonic())
+        while not self._stopping:
+            self._turn()
+        self._interfaces.close()
+        log.info("stopped: %s", self._stopping)
+        return 0
+
+    def _turn(self) -> None:
+        deadlines = (self._interfaces.next_deadline(), self._end, self._report_at)
+        deadline = min((at for at in deadlines if at is not None), default=None)
+        now = self._poller.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self._interfaces.tick(now)
+        if self._interfaces.changed:
+            self._report_at = now
+        elif self._report_at is None and self._interfaces.worked:
+            self._report_at = now + REPORT_INTERVAL
+        if self._report_at is not None and self._report_at <= now:
+            self._report(now)
+        if self._end is not None and self._end <= now:
+            self._stopping = "the control process is gone"
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._stopping = signal.Signals(number).name
+
+    def _on_message(self, now: float) -> None:
+        messages = self._channel.receive()
+        if messages is None:
+            self._poller.unregister(self._channel.fileno())
+            self._end = now + self._orphan_grace
+            log.warning("the control process is gone; answering for another %g s", self._orphan_grace)
+            return
+        for message in messages:
+            if isinstance(message, Stop):
+                self._stopping = message.goodbye or "told to"
+        sets = [message for message in messages if isinstance(message, AnnouncementSet)]
+        if sets:  # each is the whole set, so that the last is all that counts
+            self._generation = sets[-1].generation
+            self._interfaces.announce(sets[-1], now)
+
+    def _report(self, now: float) -> None:
+        """Tell the control process what is new; when it is too slow to take it, try again later."""
+        self._report_at = now + REPORT_INTERVAL
+        if not self._channel.flush():
+            return
+        self._report_at = None
+        interfaces = self._interfaces
+        interfaces.changed = interfaces.worked = False
+        self._look_for_conflicts()
+        announced = interfaces.announced()
+        counts = interfaces.take_counts(COUNTS_PER_REPORT)
+        self._channel.send(
+            LinkReport(
+                generation=self._generation,
+                interfaces=interfaces.interfaces(),
+                announced=None if announced == self._reported else announced,
+                counts={IPv4Address(ip): AddressCounters(*counted) for ip, counted in counts.items()},
+                drops=interfaces.drops(),
+                last_error=interfaces.last_error,
+                conflicts=interfaces.conflicts(),
+            )
+        )
+        self._reported = announced
+        if len(counts) >= COUNTS_PER_REPORT:
+            self._report_at = now + MORE_COUNTS
+        elif not self._channel.flush():
+            self._report_at = now + REPORT_INTERVAL
+
+    def _look_for_conflicts(self) -> None:
+        conflicts = self._interfaces.conflicts()
+        for conflict in conflicts:
+            if (conflict.address, conflict.mac) not in self._conflicts:
+                self._interfaces.last_error = f"{conflict.mac.hex(':')} claims {conflict.address}, which we announce"
+                log.warning(
+                    "%s",
+                    self._interfaces.last_error,
+                    extra={"ip": str(conflict.address), "mac": conflict.mac.hex(":"), "reason": Drop.CONFLICT.value},
+                )
+        self._conflicts = frozenset((conflict.address, conflict.mac) for conflict in conflicts)

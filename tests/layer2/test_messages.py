@@ -1,0 +1,181 @@
+"""The stream between the control process and the link process: any message, any cut, any bytes."""
+
+import json
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metallb_cli.errors import LinkError
+from metallb_cli.layer2 import messages
+from metallb_cli.layer2.messages import (
+    MAX_ADDRESSES,
+    MAX_MESSAGE,
+    AnnouncementSet,
+    LinkReport,
+    MessageReader,
+    Refusal,
+    Stop,
+    encode,
+    fold,
+)
+from metallb_cli.model import AddressCounters, AddressRange, Conflict, Interface, LinkState, Reason
+
+counts = st.integers(0, 2**62)
+v4 = st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1)).map(IPv4Address)
+v6 = st.one_of(st.integers(0, 40), st.integers(0, 2**128 - 1)).map(IPv6Address)
+addresses = st.one_of(v4, v6)
+
+
+def span(one, two):
+    return AddressRange(min(one, two), max(one, two))
+
+
+address_sets = st.tuples(st.frozensets(v4, max_size=50), st.frozensets(v6, max_size=20)).map(
+    lambda families: (*sorted(families[0]), *sorted(families[1]))
+)
+announcements = st.builds(
+    AnnouncementSet,
+    generation=counts,
+    addresses=address_sets,
+    ranges=st.lists(st.one_of(st.builds(span, v4, v4), st.builds(span, v6, v6)), max_size=5).map(tuple),
+)
+interfaces = st.builds(
+    Interface, name=st.text(max_size=15), index=counts, mac=st.binary(max_size=8), verdict=st.sampled_from(Reason)
+)
+reports = st.builds(
+    LinkReport,
+    generation=counts,
+    interfaces=st.lists(interfaces, max_size=4).map(tuple),
+    announced=st.one_of(st.none(), address_sets),
+    counts=st.dictionaries(addresses, st.builds(AddressCounters, counts, counts, counts), max_size=20),
+    drops=st.dictionaries(st.text(max_size=20), counts, max_size=5),
+    last_error=st.text(max_size=50),
+    conflicts=st.lists(st.builds(Conflict, addresses, st.binary(min_size=6, max_size=6), counts), max_size=3).map(
+        tuple
+    ),
+)
+any_message = st.one_of(announcements, reports, st.builds(Stop, st.text()), st.builds(Refusal, st.text()))
+
+
+def framed(body):
+    return len(body).to_bytes(4, "big") + body
+
+
+@given(st.lists(any_message, max_size=5), st.lists(st.integers(1, 200), min_size=1))
+def test_every_message_arrives_as_it_was_sent_however_the_stream_is_cut(sent, cuts):
+    stream = b"".join(map(encode, sent))
+    reader, received, number = MessageReader(), [], 0
+    while stream:
+        size = cuts[number % len(cuts)]
+        received += reader.feed(stream[:size])
+        stream, number = stream[size:], number + 1
+    assert received == sent
+
+
+@given(st.binary(max_size=200), st.integers(1, 50))
+def test_any_bytes_are_messages_or_a_link_error(data, size):
+    reader = MessageReader()
+    try:
+        for start in range(0, len(data), size):
+            for message in reader.feed(data[start : start + size]):
+                assert isinstance(message, AnnouncementSet | LinkReport | Stop | Refusal)
+    except LinkError as error:
+        assert "link socket" in str(error)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(any_message, st.data())
+def test_any_json_of_nearly_the_right_form_is_a_message_or_a_link_error(message, data):
+    fields = json.loads(encode(message)[4:])
+    name = data.draw(st.sampled_from(sorted(fields)))
+    fields[name] = data.draw(json_values)
+    try:
+        (read,) = MessageReader().feed(framed(json.dumps(fields).encode()))
+    except LinkError:
+        return
+    assert encode(read)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[" * 100_000,
+        b'{"type":"announce"}',
+        b'{"type":"unheard"}',
+        b'{"type":["stop"]}',
+        b'{"type":"announce","generation":true,"addresses":{"4":[],"6":[]},"ranges":[]}',
+        b'{"type":"announce","generation":0,"addresses":{"4":[[4294967295,2]],"6":[]},"ranges":[]}',
+        b'{"type":"announce","generation":0,"addresses":{"4":[],"6":[]},"ranges":[[4,9,1]]}',
+        b'{"type":"announce","generation":' + b"9" * 5000 + b',"addresses":{"4":[],"6":[]},"ranges":[]}',
+    ],
+)
+def test_what_is_no_message_is_refused(body):
+    with pytest.raises(LinkError, match="malformed message"):
+        MessageReader().feed(framed(body))
+
+
+def test_a_few_bytes_cannot_ask_for_endless_memory():
+    run = {"4": [[0, MAX_ADDRESSES + 1]], "6": []}
+    body = json.dumps({"type": "announce", "generation": 0, "addresses": run, "ranges": []}).encode()
+    with pytest.raises(LinkError, match="more than"):
+        MessageReader().feed(framed(body))
+
+
+def test_a_message_that_is_too_long_is_refused_before_it_arrives():
+    with pytest.raises(LinkError, match="limit"):
+        MessageReader().feed((MAX_MESSAGE + 1).to_bytes(4, "big"))
+
+
+def test_a_message_that_is_too_long_is_not_sent():
+    with pytest.raises(LinkError, match="too large"):
+        encode(Stop("x" * (MAX_MESSAGE + 1)))
+
+
+def test_100_000_scattered_addresses_fit_into_a_message():
+    scattered = AnnouncementSet(1, tuple(IPv4Address(2 * number) for number in range(100_000)))
+    assert MessageReader().feed(encode(scattered)) == [scattered]
+
+
+class TestFold:
+    ONE, TWO = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
+
+    def test_counts_add_up_to_totals(self):
+        state = LinkState()
+        for _ in range(3):
+            state = fold(state, LinkReport(counts={self.ONE: AddressCounters(1, 2, 3)}))
+        assert state.counters == {self.ONE: AddressCounters(3, 6, 9)}
+
+    def test_what_a_report_leaves_out_stays_as_it_was(self):
+        state = fold(LinkState(), LinkReport(1, announced=(self.ONE,)))
+        state = fold(state, LinkReport(1))
+        assert state.announced == (self.ONE,)
+
+    def test_a_withdrawn_address_keeps_its_counters_in_the_state_that_withdraws_it_and_no_longer(self):
+        counted = {self.ONE: AddressCounters(1, 1, 0), self.TWO: AddressCounters(1, 1, 0)}
+        state = fold(LinkState(), LinkReport(1, announced=(self.ONE, self.TWO), counts=counted))
+        state = fold(state, LinkReport(2, announced=(self.TWO,), counts={self.ONE: AddressCounters(1, 1, 0)}))
+        assert state.counters[self.ONE] == AddressCounters(2, 2, 0)
+        state = fold(state, LinkReport(3, announced=()))
+        assert self.ONE not in state.counters
+
+    def test_everything_else_is_as_last_reported(self):
+        interface = Interface("eth0", 2, bytes(6), Reason.INTERFACE_DOWN)
+        conflict = Conflict(self.ONE, bytes(6), 1)
+        report = LinkReport(4, (interface,), drops={"Error": 1}, last_error="no", conflicts=(conflict,))
+        state = fold(LinkState(last_error="old", drops={"ARPReply": 9}), report)
+        assert (state.generation, state.interfaces, state.conflicts) == (4, (interface,), (conflict,))
+        assert (state.drops, state.last_error) == ({"Error": 1}, "no")
+
+
+def test_every_kind_of_message_can_be_written_and_read():
+    assert set(messages._ENCODERS) == {AnnouncementSet, Stop, LinkReport, Refusal}
+    assert len(messages._DECODERS) == len(messages._ENCODERS)
