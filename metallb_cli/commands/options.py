@@ -1,0 +1,109 @@
+"""Options that several subcommands share, and what follows from them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_NAMESPACE = "metallb-system"
+"""Where MetalLB's own manifests put it; used only where nothing else names a namespace."""
+
+METRICS_PORT = 7472
+"""MetalLB's port for /metrics."""
+
+# What v0.4.6's manifests and images pass and what has no meaning here: accepted, so that swapping the image is enough.
+_IGNORED = ("--logtostderr", "--alsologtostderr")
+_IGNORED_WITH_VALUE = ("--master", "--node-ip", "--v", "--vmodule", "--stderrthreshold", "--log_dir")
+
+
+def cluster_options(command: F) -> F:
+    """Add --kubeconfig, --context, --namespace and --config."""
+    for option in (
+        click.option(
+            "--config",
+            "config_name",
+            default="config",
+            show_default=True,
+            metavar="NAME",
+            help="ConfigMap with the configuration.",
+        ),
+        click.option(
+            "-n",
+            "--namespace",
+            envvar="METALLB_NAMESPACE",
+            show_envvar=True,
+            metavar="NAME",
+            help="Namespace that MetalLB runs in; default: the pod's own, else the kubeconfig's, else metallb-system.",
+        ),
+        click.option("--context", metavar="NAME", help="Context of the kubeconfig."),
+        click.option(
+            "--kubeconfig",
+            type=click.Path(exists=True, dir_okay=False),
+            metavar="FILE",
+            help="How to reach the cluster; default: $KUBECONFIG, ~/.kube/config, then the pod's service account.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def daemon_options(command: F) -> F:
+    """Add the options of a long-running role: port, logs, class, and v0.4.6's flags that mean nothing any more."""
+    for option in (
+        click.option(
+            "--lb-class", metavar="NAME", help="Handle only Services of this loadBalancerClass; default: those without."
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice(["json", "text"]),
+            help="Default: text on a terminal, json elsewhere.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["all", "debug", "info", "warn", "error", "none"]),
+            default="info",
+            show_default=True,
+        ),
+        click.option(
+            "--host",
+            default="0.0.0.0",  # noqa: S104 - Prometheus and the kubelet come from other machines
+            show_default=True,
+            metavar="ADDRESS",
+            help="Address for /metrics, /healthz and /readyz.",
+        ),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=METRICS_PORT,
+            show_default=True,
+            help="Port for /metrics, /healthz and /readyz; 0 takes a free one and logs it.",
+        ),
+    ):
+        command = option(command)
+    for name in _IGNORED:
+        command = click.option(name, is_flag=True, hidden=True, expose_value=False)(command)
+    for name in _IGNORED_WITH_VALUE:
+        command = click.option(name, hidden=True, expose_value=False)(command)
+    return command
+
+
+def choose_namespace(given: str | None, found: str | None) -> str:
+    """Return the namespace to work in: as told, else that of the pod or the kubeconfig, else MetalLB's own."""
+    return given or found or DEFAULT_NAMESPACE
+
+
+def identity(prefix: str) -> str:
+    """Return a name for this process that no other, before or after it, has had."""
+    return f"{prefix}_{uuid.uuid4()}"
+
+
+def host_name() -> str:
+    """Return the pod's or the machine's name."""
+    return os.environ.get("HOSTNAME") or socket.gethostname()

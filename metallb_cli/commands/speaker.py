@@ -1,0 +1,161 @@
+"""`metallb speaker`: answers for addresses on the LAN of one node."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from metallb_cli import __version__
+from metallb_cli.commands.options import choose_namespace, cluster_options, daemon_options, identity
+from metallb_cli.commands.process import Fatal, configure_logs, seconds, stop_on_signals
+from metallb_cli.daemon.inbox import Inbox
+from metallb_cli.daemon.membership import LeaseTimes, Membership
+from metallb_cli.daemon.speaker import Key, Options, Speaker, Task
+from metallb_cli.errors import UsageError
+from metallb_cli.kube.client import Api
+from metallb_cli.kube.cluster import Leases
+from metallb_cli.kube.events import EventRecorder
+from metallb_cli.kube.feeds import SpeakerFeeds
+from metallb_cli.linux import privileges
+from metallb_cli.linux.link_client import LinkProcess
+from metallb_cli.linux.links import DEFAULT_EXCLUDE
+from metallb_cli.telemetry.metrics import SpeakerMetrics
+from metallb_cli.telemetry.server import StatusServer
+
+log = logging.getLogger(__name__)
+
+EPILOG = """\b
+Examples:
+  metallb speaker --node "$NODE"                         in a pod with hostNetwork and NET_RAW
+  metallb speaker --node node1 --kubeconfig ~/.kube/config -n metal-system --log-format text
+  metallb speaker --node node1 --exclude '^wlan.*' --exclude '^lo$'
+\b
+Exit codes: 0 stopped by a signal, 1 a failure, 2 wrong usage.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--node",
+    "--node-name",
+    "node",
+    envvar="METALLB_NODE_NAME",
+    show_envvar=True,
+    required=True,
+    metavar="NAME",
+    help="Name of the Kubernetes node that this speaker runs on.",
+)
+@cluster_options
+@daemon_options
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="REGEX",
+    help="Interfaces not to answer on, instead of MetalLB's list (docker.*, veth.*, cali.*, ...); repeatable.",
+)
+@click.option(
+    "--lease-duration",
+    type=seconds(1),
+    default=6.0,
+    show_default=True,
+    help="Seconds after which others take over from a node that died.",
+)
+@click.option("--renew", type=seconds(0.05), default=2.0, show_default=True, help="Seconds between Lease renewals.")
+@click.option("--ignore-exclude-lb", is_flag=True, help="Announce also from nodes labelled as excluded.")
+@click.option(
+    "--netns", metavar="NAME|PATH", help="Answer in this network namespace instead of the process's own; needs root."
+)
+def command(
+    *,
+    node: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    config_name: str,
+    host: str,
+    port: int,
+    log_level: str,
+    log_format: str | None,
+    lb_class: str | None,
+    exclude: tuple[str, ...],
+    lease_duration: float,
+    renew: float,
+    ignore_exclude_lb: bool,
+    netns: str | None,
+) -> None:
+    """Answer ARP requests for the addresses that this node owns, on every usable interface.
+
+    Two processes: this one talks to the API server and has no raw socket; the one that it starts has the raw sockets
+    and no token.
+    """
+    log_format = configure_logs(log_level, log_format)
+    try:
+        times = LeaseTimes(lease_duration, renew)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    api = Api.connect(kubeconfig, context)
+    namespace = choose_namespace(namespace, api.namespace)
+    log.info("MetalLB speaker %s on node %s, namespace %s, API server %s", __version__, node, namespace, api.server)
+
+    fatal = Fatal()
+    inbox: Inbox[Key] = Inbox()
+    events = EventRecorder(api, component="metallb-speaker", namespace=namespace, config_name=config_name, host=node)
+    membership = Membership(
+        Leases(api, namespace),
+        node,
+        identity(node),
+        times,
+        on_change=lambda: inbox.put(Task.EVERYTHING),
+        on_failure=fatal,
+    )
+    feeds = SpeakerFeeds(
+        api,
+        namespace=namespace,
+        config_name=config_name,
+        on_service=inbox.put,
+        on_config=lambda: inbox.put(Task.CONFIG),
+        on_nodes=lambda: inbox.put(Task.EVERYTHING),
+        on_lease=membership.observe,
+        on_failure=fatal,
+    )
+    metrics = SpeakerMetrics(node=node, api_silence=feeds.silence, events_dropped=lambda: events.dropped)
+    speaker = Speaker(
+        feeds=feeds,
+        inbox=inbox,
+        membership=membership,
+        events=events,
+        metrics=metrics,
+        options=Options(node, lb_class, ignore_exclude_lb),
+    )
+    link = LinkProcess(
+        netns=netns,
+        exclude=exclude or DEFAULT_EXCLUDE,
+        on_state=speaker.on_link_state,
+        on_exit=speaker.on_link_exit,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    fatal.stops(speaker.stop)
+
+    def not_ready() -> str:
+        if not speaker.working:
+            return "nothing has been decided yet: waiting for the API server"
+        return ""
+
+    server = StatusServer(host, port, metrics=metrics.exposition, healthz=fatal.why, readyz=not_ready)
+    # The link process inherits the right to raw sockets; after that this process, which has the token, gives it up.
+    link.start()
+    privileges.keep_only(())
+    stop_on_signals(speaker.stop)
+    server.start()
+    log.info("listening on port %d", server.port, extra={"port": server.port})
+    events.start()
+    try:
+        speaker.run(link)
+    finally:
+        link.stop(2.0)
+        events.stop()
+        server.stop()
+        api.close()
+    fatal.check()

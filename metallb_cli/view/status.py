@@ -1,0 +1,179 @@
+"""The report of `metallb status` as tables: readable without colour, and at 80 columns."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from metallb_cli.reconcile.report import PoolReport, Report, ServiceReport, SpeakerReport
+
+GOOD, BAD, DIM = "green", "bold red", "dim"
+"""Colour only repeats what the words say."""
+
+FULL = 0.85
+"""Share of a pool in use from which it is shown as a warning; MetalLB's second alert threshold."""
+
+NONE = "-"
+
+
+def show_status(report: Report, out: TextIO, *, wide: bool = False, width: int | None = None) -> None:
+    """Write the tables.
+
+    Args:
+        report: what to show.
+        out: where to.
+        wide: also candidates, excluded nodes, every interface, and explanations of what is well.
+        width: columns; None for those of the terminal, 80 where there is none.
+    """
+    console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    _headline(console, report)
+    _section(console, "Pools", _pools(report.pools), "no pools are configured")
+    _section(console, "Services", _services(report, wide=wide), "no Service is of type LoadBalancer")
+    _section(console, "Speakers", _speakers(report.speakers, wide=wide), "no speaker has ever run in this namespace")
+    if wide:
+        _explanations(console, report.services)
+    _problems(console, report)
+
+
+def _headline(console: Console, report: Report) -> None:
+    configuration = report.configuration
+    words = Text.assemble(
+        "MetalLB in ", (report.namespace, "bold"), ": ", ("healthy", GOOD) if report.healthy else ("problems", BAD)
+    )
+    if not report.healthy:
+        words.append(f" ({len(report.problems)})")
+    words.append(f", configuration {configuration.state}")
+    if configuration.problems:
+        words.append(f" with {_count(configuration.problems, 'problem')}")
+    controller = report.controller
+    if controller is None:
+        words.append(", no controller has ever led")
+    else:
+        words.append(f", controller {controller.state}")
+    console.print(words)
+
+
+def _section(console: Console, title: str, table: Table, empty: str) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(Text(f"  {empty}", style=DIM))
+
+
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def _pools(pools: tuple[PoolReport, ...]) -> Table:
+    table = _table("NAME", "PROTOCOL", "ADDRESSES", "SIZE", "USED", "FREE", right=("SIZE", "USED", "FREE"))
+    for pool in pools:
+        size, used = pool.total_v4 + pool.total_v6, pool.used_v4 + pool.used_v6
+        free = pool.free_v4 + pool.free_v6
+        style = BAD if free == 0 else "yellow" if used >= FULL * size else ""
+        ranges = "\n".join(pool.ranges) + ("" if pool.auto_assign else "\n(only on request)")
+        table.add_row(pool.name, pool.protocol, ranges, _number(size), _number(used), Text(_number(free), style=style))
+    return table
+
+
+def _services(report: Report, *, wide: bool) -> Table:
+    columns = ["SERVICE", "ADDRESS", "POOL", "OWNER", "STATE", "AGE"]
+    if wide:
+        columns.insert(4, "CANDIDATES")
+    table = _table(*columns, right=("AGE",))
+    for row in report.services:
+        cells: list[str | Text] = [
+            f"{row.namespace}/{row.name}",
+            row.address or Text("<pending>", style=BAD),
+            row.pool or NONE,
+            _owner(row),
+            _state(row),
+            NONE if row.since is None else age(report.taken - row.since),
+        ]
+        if wide:
+            cells.insert(4, ", ".join(row.candidates) or NONE)
+        table.add_row(*cells)
+    return table
+
+
+def _owner(row: ServiceReport) -> Text:
+    if row.agrees is False:
+        return Text(f"{row.owner or 'nobody'} (held by {', '.join(row.holders) or 'nobody'})", style=BAD)
+    return Text(row.owner or NONE)
+
+
+def _state(row: ServiceReport) -> Text:
+    if row.action or row.agrees is False:
+        return Text(row.reason, style=BAD)
+    return Text("announced" if row.owner else row.reason, style=GOOD if row.owner else "")
+
+
+def _speakers(speakers: tuple[SpeakerReport, ...], *, wide: bool) -> Table:
+    table = _table("NODE", "STATE", "LEASE", "ADDRESSES", "INTERFACES", right=("LEASE", "ADDRESSES"))
+    for speaker in speakers:
+        interfaces = [i for i in speaker.interfaces if wide or i.verdict == "usable"]
+        shown = ", ".join(i.name if i.verdict == "usable" else f"{i.name} ({i.verdict})" for i in interfaces)
+        skipped = len(speaker.interfaces) - len(interfaces)
+        if skipped:
+            shown = f"{shown or 'none usable'} (+{skipped} skipped)"
+        table.add_row(
+            speaker.node,
+            Text(speaker.state, style=GOOD if speaker.live else BAD),
+            NONE if speaker.age is None else age(speaker.age),
+            f"{len(speaker.addresses)}{'' if speaker.complete else '+'}",
+            shown or NONE,
+        )
+    return table
+
+
+def _explanations(console: Console, services: tuple[ServiceReport, ...]) -> None:
+    if not services:
+        return
+    console.print()
+    console.print(Text("Why", style="bold"))
+    for row in services:
+        console.print(Text(f"  {row.namespace}/{row.name} {row.address or ''}".rstrip(), style="bold"))
+        lines = [row.explanation]
+        lines += [f"not on {node}: {reason}" for node, reason in row.excluded.items()]
+        for line in lines:
+            console.print(Padding(Text(line), (0, 0, 0, 4)))
+
+
+def _problems(console: Console, report: Report) -> None:
+    if not report.problems:
+        return
+    console.print()
+    console.print(Text("Problems", style="bold"))
+    for number, problem in enumerate(report.problems, 1):
+        console.print(Text.assemble(f"  {number}. ", (problem.subject, "bold"), f": {problem.reason}"))
+        console.print(Padding(Text(problem.message), (0, 0, 0, 5)))
+
+
+def age(seconds: float) -> str:
+    """Return a duration as kubectl writes it: 45s, 12m, 5h, 9d."""
+    whole = max(0, int(seconds))
+    for unit, size, below in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172800)):
+        if whole < below:
+            return f"{whole // size}{unit}"
+    return f"{whole // 86400}d"
+
+
+def _number(count: int) -> str:
+    """Return an exact count while it is one that people can read, else a power of two: an IPv6 /64 is 2^64."""
+    if count < 10_000_000:
+        return str(count)
+    power = (count + 1).bit_length() - 1
+    return f"~2^{power}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
