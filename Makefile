@@ -1,0 +1,45 @@
+# Every target is one line in `make help`; what they need is set up first by hack/setup.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup lab test test-fast check format bench manifests clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Fill .venv with the project and its tools
+	@hack/setup
+
+lab: ## See the whole product work on this machine (ARGS="--keep --nodes 5" passes options)
+	@hack/setup lab
+	@metallb lab $(ARGS)
+
+test: ## Set everything up, check the code and pass every test, a real kube-apiserver's included
+	@hack/setup test
+	@$(MAKE) --no-print-directory check
+	pytest -v --durations=15
+
+test-fast: setup ## The tests that need neither root nor a cluster: under a minute
+	pytest -q -m "not slow and not live and not cluster"
+
+check: setup ## Style, types, import contracts, generated manifest
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+	hack/manifests --check
+
+format: setup ## Let ruff rewrite what it can
+	ruff check --fix
+	ruff format
+
+bench: setup ## Measure the product and print one table for each subject
+	python -m bench.report $(ARGS)
+
+manifests: setup ## Write k8s/metallb.yml from the kustomization beside it
+	@hack/manifests
+
+clean: ## Remove .venv and every cache in this folder
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,393 @@
+"""Create, replace, patch and delete: every rule applied, then at most one write to the store."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from metallb_cli.lab.api import kinds, resources, views
+from metallb_cli.lab.api.apply import apply, record_update
+from metallb_cli.lab.api.definitions import check_definition, complete_definition, resources_of
+from metallb_cli.lab.api.json_patch import apply_json_patch
+from metallb_cli.lab.api.merge_patch import apply_merge_patch, apply_strategic_patch
+from metallb_cli.lab.api.object_rules import begin_life, check_metadata, continue_life, drop_nulls
+from metallb_cli.lab.api.refusals import (
+    Json,
+    Refusal,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+    required,
+    unprocessable,
+    unsupported_media,
+)
+from metallb_cli.lab.api.resources import Registry, Resource
+from metallb_cli.lab.api.services import ServiceRules, check_service
+from metallb_cli.lab.api.shapes import check_shape, fill_defaults, prune
+from metallb_cli.lab.api.store import Store, Stored, as_stored
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+PROTECTED_NAMESPACES = ("default", "kube-public", "kube-system")
+FINISHED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes, and how.
+
+    Attributes:
+        manager: the name in managedFields.
+        dry_run: do everything but store the result.
+        force: in server-side apply, take over fields that others own.
+    """
+
+    manager: str = "unknown"
+    dry_run: bool = False
+    force: bool = False
+
+
+class Operations:
+    """The verbs on a store. Every method either raises Refusal and has changed nothing, or has done all of its work."""
+
+    def __init__(
+        self, store: Store, registry: Registry, services: ServiceRules, clock: Callable[[], datetime.datetime]
+    ) -> None:
+        """Bind the parts together. `clock` gives the time of day, in UTC."""
+        self.store = store
+        self.registry = registry
+        self._services = services
+        self._clock = clock
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Stored:
+        """One object."""
+        found = self.store.get(resource, namespace, name)
+        if found is None:
+            raise not_found(resource, name)
+        return found
+
+    def create(self, resource: Resource, namespace: str, sent: Json, writer: Writer) -> Stored:
+        """POST to a collection."""
+        base, new = self._base(resource), views.read(resource, sent)
+        return self._create(base, namespace, self._shaped(base, new), writer)
+
+    def replace(
+        self, resource: Resource, namespace: str, name: str, subresource: str, sent: Json, writer: Writer
+    ) -> tuple[Stored, bool]:
+        """PUT; also whether the object is new."""
+        base = self._base(resource)
+        old = self.store.get(base, namespace, name)
+        if old is None and base.created_by_put and not subresource:
+            new = self._shaped(base, views.read(resource, sent))
+            if new["metadata"].setdefault("name", name) != name:
+                raise bad_request("the name of the object does not match the name on the URL")
+            return self._create(base, namespace, new, writer), True
+        old = self.get(base, namespace, name)
+        new = self._shaped(base, views.read(resource, sent, old, subresource))
+        return self._update(base, old, new, subresource, writer, versioned=base.versioned_writes), False
+
+    def patch(
+        self, resource: Resource, namespace: str, name: str, subresource: str, media_type: str, patch: Any, writer: Writer
+    ) -> tuple[Stored, bool]:
+        """PATCH; also whether the object is new."""
+        base = self._base(resource)
+        if media_type == APPLY_PATCH:
+            return self._apply(base, namespace, name, subresource, views.read(resource, patch), writer)
+        old = self.get(base, namespace, name)
+        shown = views.show(resource, old, subresource)
+        if media_type == JSON_PATCH:
+            patched = apply_json_patch(shown, patch)
+        elif not isinstance(patch, dict):
+            raise bad_request("the patch must be an object")
+        elif media_type == MERGE_PATCH:
+            patched = apply_merge_patch(shown, patch)
+        elif media_type == STRATEGIC_PATCH and not resource.definition:
+            patched = apply_strategic_patch(shown, patch, resource.shape)
+        else:
+            raise unsupported_media(
+                "the body of the request was in an unknown format - accepted media types include: "
+                f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_PATCH}"
+            )
+        if not isinstance(patched, dict):
+            raise unprocessable()
+        new = self._shaped(base, views.read(resource, patched, old, subresource), code=422)
+        return self._update(base, old, new, subresource, writer), False
+
+    def bind(self, namespace: str, name: str, binding: Json, writer: Writer) -> None:
+        """POST to pods/NAME/binding: put a pod on a node."""
+        target = binding.get("target")
+        node = target.get("name") if isinstance(target, dict) else None
+        if not isinstance(node, str) or not node:
+            raise invalid("Binding", "", name, [required("target.name")])
+        old = self.get(resources.PODS, namespace, name)
+        pod = old.decode()
+        present = pod["spec"].get("nodeName")
+        if present:
+            raise conflict(resources.PODS, name, f'pod {name} is already assigned to node "{present}"')
+        pod["spec"]["nodeName"] = node
+        conditions = [each for each in pod["status"].get("conditions") or () if each.get("type") != "PodScheduled"]
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._now()}
+        pod["status"]["conditions"] = [*conditions, scheduled]
+        self._update(resources.PODS, old, pod, "binding", writer)
+
+    def delete(self, resource: Resource, namespace: str, name: str, options: Json, writer: Writer) -> tuple[Stored, bool]:
+        """DELETE; the object's last or present state, and whether it is gone."""
+        base = self._base(resource)
+        old = self.get(base, namespace, name)
+        self._check_preconditions(base, old, options)
+        if base is resources.NAMESPACES:
+            return self._delete_namespace(old, writer)
+        obj = old.decode()
+        grace = _grace_period(obj, options) if base is resources.PODS else 0
+        return self._delete(base, old, obj, grace, writer)
+
+    # -- creating and updating
+
+    def _base(self, resource: Resource) -> Resource:
+        """The resource in whose form the objects are stored."""
+        return self.store.table(resource).resource if resource.stored_as else resource
+
+    def _now(self) -> str:
+        return timestamp(self._clock())
+
+    def _shaped(self, resource: Resource, new: Json, code: int = 400) -> Json:
+        """The object without nulls, of the right shape."""
+        new = drop_nulls(new)
+        new.setdefault("metadata", {})
+        causes = check_shape(new, resource.shape)
+        if causes and not resource.definition and code == 400:
+            raise bad_request(
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+                + "; ".join(map(str, causes))
+            )
+        if causes:
+            name = new["metadata"].get("name") if isinstance(new["metadata"], dict) else ""
+            raise invalid(resource.kind, resource.group, name if isinstance(name, str) else "", causes)
+        if resource.definition:
+            new = {**prune({key: value for key, value in new.items() if key != "metadata"}, resource.schema),
+                   "metadata": new["metadata"]}  # fmt: skip
+            fill_defaults(new, resource.schema)
+        return new
+
+    def _create(self, resource: Resource, namespace: str, new: Json, writer: Writer, *, applied: bool = False) -> Stored:
+        self._check_namespace_exists(resource, namespace)
+        owned = new["metadata"].pop("managedFields", None)
+        begin_life(resource, namespace, new, self._now())
+        name = new["metadata"].get("name", "")
+        if name and self.store.get(resource, namespace, name):
+            raise already_exists(resource, name)
+        if resource.definition and "status" in resource.subresources:
+            new.pop("status", None)
+        self._complete_and_check(resource, new, None)
+        if applied:
+            new["metadata"]["managedFields"] = owned
+        else:
+            self._record(resource, {}, new, "", writer)
+        return self._commit(resource, None, new, writer)
+
+    def _update(
+        self, resource: Resource, old: Stored, new: Json, subresource: str, writer: Writer,
+        *, versioned: bool = False, applied: bool = False,
+    ) -> Stored:  # fmt: skip
+        before = old.decode()
+        continue_life(resource, before, new, versioned=versioned)
+        new = _only_what_may_change(resource, before, new, subresource)
+        self._complete_and_check(resource, new, before, transition=subresource != "binding")
+        if resource.counted and _desired(before) != _desired(new):
+            new["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
+        if not applied:
+            self._record(resource, before, new, subresource if subresource in ("status", "scale") else "", writer)
+        if before == new:
+            return old
+        metadata = new["metadata"]
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            if resource is resources.NAMESPACES:
+                return self._commit(resource, old, new, writer)
+            if not metadata.get("deletionGracePeriodSeconds"):
+                return self._remove(resource, old, new, writer)
+        return self._commit(resource, old, new, writer)
+
+    def _apply(
+        self, resource: Resource, namespace: str, name: str, subresource: str, applied: Json, writer: Writer
+    ) -> tuple[Stored, bool]:
+        if subresource == "scale":
+            raise unsupported_media("server-side apply is not available for scale")
+        applied = self._shaped(resource, applied)
+        if applied["metadata"].setdefault("name", name) != name:
+            raise bad_request("the name of the object does not match the name on the URL")
+        old = self.store.get(resource, namespace, name)
+        if old is None and subresource:
+            raise not_found(resource, name)
+        live = old.decode() if old else {}
+        claimed = {"apiVersion": resource.api_version, **applied}
+        new = apply(
+            live, claimed, resource.shape,
+            manager=writer.manager, api_version=resource.api_version, subresource=subresource,
+            force=writer.force, now=self._now(),
+        )  # fmt: skip
+        metadata = new.setdefault("metadata", {})
+        metadata["name"] = name
+        if applied["metadata"].get("namespace"):
+            metadata["namespace"] = applied["metadata"]["namespace"]
+        if old is None:
+            return self._create(resource, namespace, new, writer, applied=True), True
+        if applied["metadata"].get("resourceVersion"):
+            metadata["resourceVersion"] = applied["metadata"]["resourceVersion"]
+        return self._update(resource, old, new, subresource, writer, applied=True), False
+
+    def _complete_and_check(self, resource: Resource, new: Json, old: Json | None, *, transition: bool = True) -> None:
+        causes = check_metadata(resource, new["metadata"], old["metadata"] if old else None)
+        before = old if transition else None
+        if resource is resources.SERVICES:
+            causes += self._services.complete(new, old)
+            causes += check_service(new, before)
+        elif resource is resources.DEFINITIONS:
+            complete_definition(new, self._now())
+            causes += check_definition(new)
+        else:
+            kinds.complete(resource, new, old)
+            causes += kinds.check(resource, new, before)
+        if causes:
+            raise invalid(resource.kind, resource.group, new["metadata"].get("name", ""), causes)
+
+    def _record(self, resource: Resource, old: Json, new: Json, subresource: str, writer: Writer) -> None:
+        record_update(
+            old, new, resource.shape,
+            manager=writer.manager, api_version=resource.api_version, subresource=subresource, now=self._now(),
+        )  # fmt: skip
+
+    def _commit(self, resource: Resource, old: Stored | None, new: Json, writer: Writer) -> Stored:
+        if writer.dry_run:
+            return as_stored(resource, new, old.version if old else 0)
+        if resource is resources.SERVICES:
+            self._services.stored(old.decode() if old else None, new)
+        stored = self.store.put(resource, new)
+        if resource is resources.DEFINITIONS:
+            self.registry.replace_custom(stored.name, resources_of(new))
+        elif resource is resources.NAMESPACES and "deletionTimestamp" in new["metadata"]:
+            self._finish_namespace(stored.name)
+        return stored
+
+    # -- deleting
+
+    def _delete(
+        self, resource: Resource, old: Stored, obj: Json, grace: int, writer: Writer
+    ) -> tuple[Stored, bool]:
+        metadata = obj["metadata"]
+        if not metadata.get("finalizers") and not grace:
+            return self._remove(resource, old, obj, writer), True
+        remaining = metadata.get("deletionGracePeriodSeconds")
+        if remaining is not None and remaining <= grace:
+            return old, False
+        metadata["deletionTimestamp"] = timestamp(self._clock() + datetime.timedelta(seconds=grace))
+        metadata["deletionGracePeriodSeconds"] = grace
+        if resource.counted:
+            metadata["generation"] = metadata.get("generation", 0) + 1
+        return self._commit(resource, old, obj, writer), False
+
+    def _remove(self, resource: Resource, old: Stored, obj: Json, writer: Writer) -> Stored:
+        if writer.dry_run:
+            return as_stored(resource, obj, old.version)
+        if resource is resources.SERVICES:
+            self._services.stored(old.decode(), None)
+        last = self.store.remove(resource, old, obj)
+        if resource is resources.DEFINITIONS:
+            for custom in resources_of(obj):
+                for each in list(self.store.table(custom).scan("")):
+                    self._remove(custom, each, each.decode(), Writer())
+            self.registry.replace_custom(last.name, ())
+        if old.namespace:
+            self._finish_namespace(old.namespace)
+        return last
+
+    def _delete_namespace(self, old: Stored, writer: Writer) -> tuple[Stored, bool]:
+        if old.name in PROTECTED_NAMESPACES:
+            raise forbidden(resources.NAMESPACES, old.name, "this namespace may not be deleted")
+        obj = old.decode()
+        if "deletionTimestamp" in obj["metadata"]:
+            return old, False
+        obj["metadata"]["deletionTimestamp"] = self._now()
+        obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
+        if writer.dry_run:
+            return as_stored(resources.NAMESPACES, obj, old.version), False
+        stored = self.store.put(resources.NAMESPACES, obj)
+        for resource, each in self.store.in_namespace(old.name):
+            if self.store.get(resource, each.namespace, each.name) is each:
+                self._delete(resource, each, each.decode(), 0, Writer())
+        self._finish_namespace(old.name)
+        return stored, False
+
+    def _finish_namespace(self, name: str) -> None:
+        """Remove a namespace that is being deleted, once it is empty."""
+        stored = self.store.get(resources.NAMESPACES, "", name)
+        if stored is None or b'"deletionTimestamp"' not in stored.raw:
+            return
+        obj = stored.decode()
+        if "deletionTimestamp" not in obj["metadata"] or obj["metadata"].get("finalizers"):
+            return
+        if not self.store.in_namespace(name):
+            self.store.remove(resources.NAMESPACES, stored, {**obj, "spec": {}})
+
+    # -- checks
+
+    def _check_namespace_exists(self, resource: Resource, namespace: str) -> None:
+        if not resource.namespaced:
+            return
+        stored = self.store.get(resources.NAMESPACES, "", namespace)
+        if stored is None:
+            raise not_found(resources.NAMESPACES, namespace)
+        if b'"deletionTimestamp"' in stored.raw and "deletionTimestamp" in stored.decode()["metadata"]:
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise forbidden(resource, "", why)
+
+    def _check_preconditions(self, resource: Resource, old: Stored, options: Json) -> None:
+        wanted = options.get("preconditions")
+        wanted = wanted if isinstance(wanted, dict) else {}
+        for field, present in (("uid", old.uid), ("resourceVersion", str(old.version))):
+            if wanted.get(field) not in (None, present):
+                why = f"the {field} in the precondition ({wanted[field]}) does not match the {field} in record ({present})"
+                raise conflict(resource, old.name, why)
+
+
+def timestamp(moment: datetime.datetime) -> str:
+    """RFC 3339 in UTC, whole seconds, as Kubernetes writes it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _only_what_may_change(resource: Resource, before: Json, new: Json, subresource: str) -> Json:
+    """A write to the status leaves the rest alone, and the reverse; labels and annotations may change with both.
+
+    Custom resources are stricter: a write to their status changes nothing else at all.
+    """
+    if subresource == "status":
+        metadata = before["metadata"] if resource.definition else new["metadata"]
+        return {**before, "metadata": dict(metadata), "status": new.get("status") or {}}
+    if subresource or "status" not in resource.subresources:
+        return new
+    if "status" in before:
+        return {**new, "status": before["status"]}
+    return {key: value for key, value in new.items() if key != "status"}
+
+
+def _desired(obj: Json) -> Json:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _grace_period(pod: Json, options: Json) -> int:
+    """Seconds from now until a pod is to be gone; 0 for one that runs nowhere."""
+    if not pod["spec"].get("nodeName") or (pod.get("status") or {}).get("phase") in FINISHED:
+        return 0
+    wanted = options.get("gracePeriodSeconds")
+    if not isinstance(wanted, int) or isinstance(wanted, bool):
+        wanted = pod["spec"].get("terminationGracePeriodSeconds", kinds.GRACE_PERIOD)
+    return max(0, int(wanted))
+
+
+__all__ = ["Operations", "Refusal", "Writer", "timestamp"]
