@@ -70,6 +70,7 @@ def daemon_options(command: F) -> F:
             type=click.Choice(["all", "debug", "info", "warn", "error", "none"]),
             default="info",
             show_default=True,
+            help="The least severe messages to log.",
         ),
         click.option(
             "--host",

@@ -37,7 +37,7 @@ def _requirement(node: Node, subject: str, problems: Problems) -> LabelRequireme
     key = section.text("key")
     _check_key(key or section.node, key.text if key else "", subject, problems)
     operator = section.text("operator")
-    values = _values(section, problems)
+    values = _values(section, subject, problems)
     name = operator.text if operator else ""
     if name not in _NEEDS_VALUES:
         reason = f"{quoted(name)} is not a valid operator" if name else "an expression without an operator"
@@ -52,13 +52,13 @@ def _requirement(node: Node, subject: str, problems: Problems) -> LabelRequireme
     return LabelRequirement(key.text if key else "", name, values)
 
 
-def _values(section: Section, problems: Problems) -> tuple[str, ...]:
+def _values(section: Section, subject: str, problems: Problems) -> tuple[str, ...]:
     values = []
     for item in section.items("values"):
         scalar = as_text(item, f"{section.subject}: a value", problems)
         if scalar is not None:
             value = "" if is_null(scalar) else scalar.text
-            _check_value(scalar, value, section.subject, problems)
+            _check_value(scalar, value, subject, problems)
             values.append(value)
     return tuple(values)
 

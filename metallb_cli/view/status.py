@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from metallb_cli.model import Reason
 from metallb_cli.reconcile.report import PoolReport, Report, ServiceReport, SpeakerReport
 
 GOOD, BAD, DIM = "green", "bold red", "dim"
@@ -17,6 +18,9 @@ GOOD, BAD, DIM = "green", "bold red", "dim"
 
 FULL = 0.85
 """Share of a pool in use from which it is shown as a warning; MetalLB's second alert threshold."""
+
+LONG_NAME = 24
+"""Characters of namespace and name together that fit beside the other columns in a terminal of 80."""
 
 NONE = "-"
 
@@ -67,10 +71,11 @@ def _section(console: Console, title: str, table: Table, empty: str) -> None:
         console.print(Text(f"  {empty}", style=DIM))
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+def _table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
+    """Make a table; `right` columns are aligned right, `whole` ones never broken over lines."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in whole)
     return table
 
 
@@ -89,13 +94,16 @@ def _services(report: Report, *, wide: bool) -> Table:
     columns = ["SERVICE", "ADDRESS", "POOL", "OWNER", "STATE", "AGE"]
     if wide:
         columns.insert(4, "CANDIDATES")
-    table = _table(*columns, right=("AGE",))
+    table = _table(*columns, right=("AGE",), whole=("STATE", "AGE"))
+    # Long names stand on two lines each, rather than broken in the middle of a word.
+    room = LONG_NAME - (10 if wide else 0)
+    between = "/" if all(len(row.namespace) + len(row.name) < room for row in report.services) else "/\n  "
     for row in report.services:
         cells: list[str | Text] = [
-            f"{row.namespace}/{row.name}",
+            f"{row.namespace}{between}{row.name}",
             row.address or Text("<pending>", style=BAD),
             row.pool or NONE,
-            _owner(row),
+            row.owner or NONE,
             _state(row),
             NONE if row.since is None else age(report.taken - row.since),
         ]
@@ -105,14 +113,10 @@ def _services(report: Report, *, wide: bool) -> Table:
     return table
 
 
-def _owner(row: ServiceReport) -> Text:
-    if row.agrees is False:
-        return Text(f"{row.owner or 'nobody'} (held by {', '.join(row.holders) or 'nobody'})", style=BAD)
-    return Text(row.owner or NONE)
-
-
 def _state(row: ServiceReport) -> Text:
-    if row.action or row.agrees is False:
+    if row.agrees is False:
+        return Text((Reason.UNEXPECTED_HOLDER if row.holders else Reason.OWNER_NOT_HOLDING).value, style=BAD)
+    if row.action:
         return Text(row.reason, style=BAD)
     return Text("announced" if row.owner else row.reason, style=GOOD if row.owner else "")
 
@@ -143,9 +147,11 @@ def _explanations(console: Console, services: tuple[ServiceReport, ...]) -> None
     for row in services:
         console.print(Text(f"  {row.namespace}/{row.name} {row.address or ''}".rstrip(), style="bold"))
         lines = [row.explanation]
+        if row.holders:
+            lines.append(f"held by {', '.join(row.holders)}")
         lines += [f"not on {node}: {reason}" for node, reason in row.excluded.items()]
         for line in lines:
-            console.print(Padding(Text(line), (0, 0, 0, 4)))
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
 def _problems(console: Console, report: Report) -> None:
@@ -155,7 +161,7 @@ def _problems(console: Console, report: Report) -> None:
     console.print(Text("Problems", style="bold"))
     for number, problem in enumerate(report.problems, 1):
         console.print(Text.assemble(f"  {number}. ", (problem.subject, "bold"), f": {problem.reason}"))
-        console.print(Padding(Text(problem.message), (0, 0, 0, 5)))
+        console.print(Padding(Text(problem.message), (0, 0, 0, 5), expand=False))
 
 
 def age(seconds: float) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metallb_cli.config import loader
-from metallb_cli.config import Code, Level, parse, parse_manifest
+from metallb_cli.config import Code, Level, loader, parse, parse_manifest
 from tests.config.marked import marked, peer, pool
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "config.md"

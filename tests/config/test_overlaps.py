@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metallb_cli.config import Code, parse
@@ -64,6 +64,7 @@ def test_a_pool_that_is_wrong_otherwise_still_counts():
 spans = st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda s: (s[0], s[0] + s[1]))
 
 
+@settings(deadline=None)
 @given(st.lists(spans, max_size=12))
 def test_exactly_the_overlapping_pairs_are_found(ranges):
     text = pools(*(f"[10.0.0.{first}-10.0.0.{last}]" for first, last in ranges))
@@ -77,7 +78,7 @@ def test_exactly_the_overlapping_pairs_are_found(ranges):
     assert sorted(found) == sorted(expected)
 
 
-def test_a_thousand_pools_take_four_times_as_long_as_a_quarter_of_them_and_not_sixteen_times():
+def test_the_time_grows_with_the_number_of_pools_and_not_with_its_square():
     def seconds(count):
         text = pools(
             *(
@@ -92,4 +93,4 @@ def test_a_thousand_pools_take_four_times_as_long_as_a_quarter_of_them_and_not_s
             best = min(best, time.perf_counter() - start)
         return best
 
-    assert seconds(1000) < 10 * seconds(250)
+    assert seconds(2000) < 30 * seconds(250)  # 8 if linear, 64 if quadratic

@@ -74,6 +74,10 @@ def test_a_hold_time_is_cut_to_whole_seconds(text, seconds):
     assert peer_of(f"hold-time: {text}").hold_time == seconds
 
 
+def test_a_keepalive_time_may_equal_the_hold_time():
+    assert peer_of("hold-time: 9s", "keepalive-time: 9s").keepalive_time == 9
+
+
 def test_all_mistakes_of_a_peer_are_reported_together():
     text = "peers:\n- hold-time: 1s\n  peer-port: x\n  router-id: y\n"
     assert {p.code for p in problems_of(text)} >= {

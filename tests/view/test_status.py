@@ -1,0 +1,142 @@
+import io
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from metallb_cli.model import Endpoints, Interface, Lease, Node, Reason, Service, ServiceKey
+from metallb_cli.reconcile.audit import ConfigurationState, ObservedLease, Snapshot, audit
+from metallb_cli.reconcile.lease_notes import encode_addresses, encode_interfaces
+from metallb_cli.view.status import age, show_status
+from tests.allocator.build import pool
+
+POOL = pool("vlan50", "172.30.1.96-172.30.1.111")
+
+
+def service(name, *addresses, **fields):
+    return Service(
+        ServiceKey("metal-test", name),
+        uid=name,
+        ingress=tuple(map(ip_address, addresses)),
+        allocated_pool="vlan50" if addresses else None,
+        created=1000.0,
+        **fields,
+    )
+
+
+def speaker(node, seconds, *addresses):
+    interfaces = (Interface("eth0", 2), Interface("docker0", 3, verdict=Reason.INTERFACE_EXCLUDED))
+    notes = (
+        ("metallb.io/announcing", encode_addresses([ip_address(a) for a in addresses])),
+        ("metallb.io/interfaces", encode_interfaces(interfaces)),
+    )
+    return ObservedLease(Lease(f"speaker-{node}", "x", "t", 6.0, annotations=notes), seconds)
+
+
+SNAPSHOT = Snapshot(
+    namespace="metal-system",
+    now=2000.0,
+    configuration=ConfigurationState((POOL,)),
+    services=(service("nginx", "172.30.1.96"), service("api", "172.30.1.97"), service("db", requested=("10.0.0.1",))),
+    endpoints={ServiceKey("metal-test", name): Endpoints(frozenset({"node1"})) for name in ("nginx", "api")},
+    nodes={name: Node(name) for name in ("node1", "node2", "node3")},
+    speakers=(speaker("node1", 1.0), speaker("node2", 1.2, "172.30.1.97"), speaker("node3", 25.0, "172.30.1.96")),
+    controller=ObservedLease(Lease("metallb-controller", "c", "t", 15.0), 2.0),
+)
+
+EXPECTED = """\
+MetalLB in metal-system: problems (3), configuration loaded, controller live
+
+Pools
+NAME    PROTOCOL  ADDRESSES                 SIZE  USED  FREE
+────────────────────────────────────────────────────────────
+vlan50  layer2    172.30.1.96-172.30.1.111    16     2    14
+
+Services
+SERVICE           ADDRESS      POOL    OWNER  STATE             AGE
+───────────────────────────────────────────────────────────────────
+metal-test/api    172.30.1.97  vlan50  node2  announced         16m
+metal-test/db     <pending>    -       -      AddressNotInPool  16m
+metal-test/nginx  172.30.1.96  vlan50  node1  OwnerNotHolding   16m
+
+Speakers
+NODE   STATE  LEASE  ADDRESSES  INTERFACES
+─────────────────────────────────────────────────────
+node1  live      1s          0  eth0 (+1 skipped)
+node2  live      1s          1  eth0 (+1 skipped)
+node3  dead     25s          1  eth0 (+1 skipped)
+
+Problems
+"""
+
+
+def shown(snapshot, width=80, **options):
+    out = io.StringIO()
+    show_status(audit(snapshot), out, width=width, **options)
+    return out.getvalue()
+
+
+def plain(text):
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def test_the_tables_fit_80_columns_and_read_without_colour():
+    text = shown(SNAPSHOT)
+    top = "\n".join(plain(text)).split("Problems\n")[0]
+    # The rule below a header may be as long as its table, which ends in spaces.
+    assert [line.rstrip("─") or "─" for line in plain(top)] == [
+        line.rstrip("─") or "─" for line in plain(EXPECTED.split("Problems\n")[0])
+    ]
+    assert "\x1b" not in text
+
+
+def test_every_problem_says_what_it_is_about_and_what_to_do():
+    text = " ".join(shown(SNAPSHOT).split("Problems\n")[1].split())
+    assert "1. metal-test/nginx: OwnerNotHolding" in text
+    assert "2. metal-test/db: AddressNotInPool" in text
+    assert "ask for another address, or add it to a pool" in text
+    assert "3. node3: NoSpeaker" in text
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_no_line_is_longer_than_the_terminal(wide):
+    long = replace(
+        SNAPSHOT,
+        services=tuple(
+            replace(s, key=ServiceKey("a-rather-long-namespace", f"{s.key.name}-with-quite-a-long-name-as-well"))
+            for s in SNAPSHOT.services
+        ),
+    )
+    lines = shown(long, wide=wide).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("AddressNotInPool" in line for line in lines)
+
+
+def test_wide_adds_candidates_skipped_interfaces_and_reasons():
+    text = " ".join(shown(SNAPSHOT, width=120, wide=True).split())
+    assert "node1, node2" in text
+    assert "docker0 (excludedByName)" in text
+    assert "not on node3: NoSpeaker" in text
+
+
+def test_an_empty_cluster_says_what_is_missing():
+    empty = Snapshot("metal-system", 0.0, ConfigurationState(None, found=False))
+    text = shown(empty)
+    assert "configuration missing" in text
+    assert "no speaker has ever run in this namespace" in text
+    assert "ConfigMissing" in text
+
+
+def test_an_ipv6_pool_has_a_size_that_people_can_read():
+    text = shown(
+        replace(SNAPSHOT, configuration=ConfigurationState((pool("v6", "2001:db8::-2001:db8::ffff:ffff:ffff:ffff"),)))
+    )
+    assert "~2^64" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (172800, "2d"), (-5, "0s")],
+)
+def test_ages_are_written_as_kubectl_does(seconds, text):
+    assert age(seconds) == text
