@@ -22,6 +22,7 @@ from metallb_cli.kube.listing import read_list
 from metallb_cli.kube.resources import SERVICES
 
 CONFIG = "address-pools: [{name: big, protocol: layer2, addresses: [10.8.0.0/15]}]"
+SPEC = {"type": "LoadBalancer", "ports": [{"port": 80}], "allocateLoadBalancerNodePorts": False}
 PATIENCE = 120.0
 
 
@@ -51,7 +52,7 @@ class Server:
         self.api = Api.connect(str(self.kubeconfig))
 
     def create(self, name, ip=None):
-        body = {"metadata": {"name": name}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}
+        body = {"metadata": {"name": name}, "spec": SPEC}
         self.api.request("POST", "/api/v1/namespaces/default/services", body=body)
         if ip is not None:
             self.assign(name, ip)

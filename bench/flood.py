@@ -1,10 +1,12 @@
-"""A flood of prebuilt frames from one end of a veth pair, and a check of every reply, both in the kernel.
+"""A flood of prebuilt frames from one end of a virtual cable, and a check of every reply, both inside the kernel.
 
-BPF_PROG_TEST_RUN with live frames runs a small XDP program as a network card would hand over packets: it copies a
-random one of the prebuilt frames and sends it (XDP_TX). Another XDP program at the same end checks and counts what
-comes back. Both run on the CPU of the calling thread, so that elapsed time per packet is what the answering machine's
-kernel costs.
+BPF_PROG_TEST_RUN with live frames runs a small XDP program the way a network card hands over packets: it takes the next
+frame of a table and sends it (XDP_TX). Another XDP program at the same end looks at what comes back: every constant
+field, that the address is one of those asked for, and the checksum. Both run on the calling thread's processor, and so
+does the answering kernel, so that elapsed time per frame compares kernels. A process that answers has a processor more.
 """
+
+from __future__ import annotations
 
 import ctypes
 import fcntl
@@ -13,7 +15,9 @@ import os
 import random
 import socket
 import struct
+import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from metallb_cli.linux.ebpf.assembler import assemble
@@ -31,20 +35,28 @@ from metallb_cli.linux.ebpf.syscalls import (
     run_program,
 )
 
-LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
-NATIVE = 4  # XDP_FLAGS_DRV_MODE
-TABLE = 4096
-BATCH = 64
+ROWS = 4096
+"""Frames in a table. A flood that is a multiple of this sends each equally often."""
 
-GENERATOR = """
-    r7 = *(u32 *)(r1 + 0)       # struct xdp_md: data
-    r3 = *(u32 *)(r1 + 4)       # data_end
+_LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
+_IN_THE_DRIVER = 4  # XDP_FLAGS_DRV_MODE
+_BATCH = 64
+_SYMBOLS = {"LOOKUP": 1, "CSUM_DIFF": 28, "KTIME_BOOT": 125, "XDP_DROP": 1, "XDP_PASS": 2, "XDP_TX": 3, "ROWS": ROWS}
+_RIGHT, _WRONG, _LAST, _VERDICT, _CURSOR = range(0, 40, 8)  # offsets in the shared memory
+
+_GENERATOR = """
+    r7 = *(u32 *)(r1 + 0)               # struct xdp_md: data
+    r3 = *(u32 *)(r1 + 4)               # data_end
     r4 = r7
     r4 += LENGTH
     if r4 > r3 goto drop
-    call PRANDOM
-    w0 &= TABLE - 1
-    *(u32 *)(r10 - 4) = r0
+    r9 = map[MEMORY][0]+0
+    r4 = *(u64 *)(r9 + CURSOR)
+    r5 = r4
+    r5 += 1
+    *(u64 *)(r9 + CURSOR) = r5
+    w4 &= ROWS - 1
+    *(u32 *)(r10 - 4) = r4
     r1 = map[FRAMES]
     r2 = r10
     r2 += -4
@@ -58,10 +70,10 @@ drop:
     exit
 """
 
-COUNTER = """
-    r6 = *(u32 *)(r1 + 0)       # data
-    r3 = *(u32 *)(r1 + 4)       # data_end
-    r9 = map[TALLY][0]+0
+_CHECKER = """
+    r6 = *(u32 *)(r1 + 0)               # data
+    r3 = *(u32 *)(r1 + 4)               # data_end
+    r9 = map[MEMORY][0]+0
     r4 = r6
     r4 += LENGTH
     if r4 > r3 goto pass
@@ -73,155 +85,187 @@ COUNTER = """
     r2 += ADDRESS
     call LOOKUP
     if r0 == 0 goto wrong
-    call KTIME
-    *(u64 *)(r9 + 16) = r0      # when the last one came, CLOCK_BOOTTIME
+    call KTIME_BOOT
+    *(u64 *)(r9 + LAST) = r0
     r1 = 1
-    lock *(u64 *)(r9 + 0) += r1
+    lock *(u64 *)(r9 + RIGHT) += r1
     goto done
 wrong:
     r1 = 1
-    lock *(u64 *)(r9 + 8) += r1
+    lock *(u64 *)(r9 + WRONG) += r1
 done:
-    r0 = *(u64 *)(r9 + 24)      # XDP_DROP while flooding, XDP_PASS else
+    r0 = *(u64 *)(r9 + VERDICT)
     exit
 pass:
     w0 = XDP_PASS
     exit
 """
 
-HELPERS = {"LOOKUP": 1, "PRANDOM": 7, "CSUM_DIFF": 28, "KTIME": 125, "XDP_DROP": 1, "XDP_PASS": 2, "XDP_TX": 3}
+_CHECKSUM = """
+    w1 = 0
+    w2 = 0
+    r3 = r6
+    r3 += {offset}
+    w4 = {length}
+    w5 = {start}
+    call CSUM_DIFF
+    r1 = r0
+    r1 >>= 16
+    r0 &= 0xffff
+    r0 += r1
+    r1 = r0
+    r1 >>= 16
+    r0 += r1
+    r0 &= 0xffff
+    if r0 != 0xffff goto wrong
+"""
 
 
 @dataclass(frozen=True)
 class Expected:
     """What a right reply looks like.
 
-    fixed: bytes that every one has, by offset; length: of the part looked at; address: offset of the announced address,
-    which must be one of `addresses`; checksum: offset, length and start value for what must sum up to 0xffff.
+    Attributes:
+        length: of the part that is looked at; shorter frames are not counted at all.
+        addressee: its destination MAC; frames to others, such as gratuitous ones, are not counted either.
+        fixed: bytes that every reply has, by their offset; the ethertype at 12 is one.
+        address: offset of the announced address, which is one of `addresses`.
+        checksum: offset and length of what must sum up to 0xffff with the third, a number as a program loads it.
     """
 
     length: int
+    addressee: bytes
     fixed: dict[int, bytes]
     address: int
-    addresses: list[bytes]
+    addresses: Sequence[bytes]
     checksum: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Flood:
+    """What came of one. `in_time`: right replies until the last question was out; `right`: in the end."""
+
     sent: int
-    received: int
+    in_time: int
+    right: int
     wrong: int
     seconds: float
 
     @property
-    def rate(self):
-        return self.received / self.seconds
+    def rate(self) -> float:
+        """Right replies per second."""
+        return self.in_time / self.seconds
 
     @property
-    def nanoseconds(self):
+    def nanoseconds(self) -> float:
+        """Elapsed for each question."""
         return self.seconds * 1e9 / self.sent
 
 
-def words(data):
-    """Split into the largest pieces that a compare takes: (offset, size, value as a program loads it)."""
-    at = 0
-    while at < len(data):
-        size = 4 if len(data) - at >= 4 else 2 if len(data) - at >= 2 else 1
-        yield at, size, int.from_bytes(data[at : at + size], os.sys.byteorder)
-        at += size
-
-
 class Flooder:
-    """Both programs, at one interface of the calling thread's namespace."""
+    """Checks the replies at an interface of the calling thread's namespace, and floods from it."""
 
-    def __init__(self, name, frames, expected):
+    def __init__(self, name: str, expected: Expected) -> None:
         self.index = socket.if_nametoindex(name)
-        self.length = len(frames[0])
-        self._open = []
-        self.tally = self._memory("tally", 32)
-        self.tally[3] = HELPERS["XDP_PASS"]
-        self._program_counter(expected)
-        self._program_generator(frames)
+        self._open: list[int] = []
+        self._memory_fd = self._keep(map_create(MapInfo(MAP_ARRAY, 4, 64, 1, MMAPABLE), "bench_memory"))
+        self._memory = memoryview(mmap.mmap(self._memory_fd, mmap.PAGESIZE)).cast("Q")
+        self.drop(everything=False)
+        self._attach_checker(expected)
 
-    def _memory(self, name, size):
-        fd = self._keep(map_create(MapInfo(MAP_ARRAY, 4, size, 1, MMAPABLE), name))
-        self.tally_fd = fd
-        return memoryview(mmap.mmap(fd, mmap.PAGESIZE)).cast("Q")
-
-    def _keep(self, fd):
+    def _keep(self, fd: int) -> int:
         self._open.append(fd)
         return fd
 
-    def _program_counter(self, expected):
-        addresses = self._keep(
-            map_create(MapInfo(MAP_HASH, len(expected.addresses[0]), 1, len(expected.addresses), 0), "addresses")
-        )
+    def _symbols(self, **more: int) -> dict[str, int]:
+        offsets = {"RIGHT": _RIGHT, "WRONG": _WRONG, "LAST": _LAST, "VERDICT": _VERDICT, "CURSOR": _CURSOR}
+        return _SYMBOLS | offsets | {"MEMORY": self._memory_fd} | more
+
+    def _attach_checker(self, expected: Expected) -> None:
+        size = len(expected.addresses[0])
+        addresses = self._keep(map_create(MapInfo(MAP_HASH, size, 1, len(expected.addresses), 0), "bench_addresses"))
         map_update(addresses, expected.addresses, [b"\1"] * len(expected.addresses))
-        check = []
-        for start, data in expected.fixed.items():
-            for at, size, value in words(data):
-                check += [f"r4 = *(u{8 * size} *)(r6 + {start + at})", f"if w4 != {value} goto wrong"]
-        if expected.checksum:
-            at, length, start = expected.checksum
-            check += ["r1 = 0", "w2 = 0", "r3 = r6", f"r3 += {at}", f"w4 = {length}", f"w5 = {start}"]
-            check += ["call CSUM_DIFF", "r1 = r0", "r1 >>= 16", "r0 &= 0xffff", "r0 += r1", "r1 = r0"]
-            check += ["r1 >>= 16", "r0 &= 0xffff", "r0 += r1", "if r0 != 0xffff goto wrong"]
-        (ethertype,) = struct.unpack("=H", expected.fixed[12][:2])
-        symbols = HELPERS | {
-            "LENGTH": expected.length,
-            "ETHERTYPE": ethertype,
-            "ADDRESS": expected.address,
-            "TALLY": self.tally_fd,
-            "ADDRESSES": addresses,
-        }
-        code = assemble(COUNTER.format(check="\n".join(check)), symbols)
-        program = self._keep(program_load(PROGRAM_XDP, code, "bench_count"))
-        self._keep(link_create(program, self.index, ATTACH_XDP, NATIVE))
+        fields = [(0, expected.addressee, "pass"), *((at, data, "wrong") for at, data in expected.fixed.items())]
+        check = [
+            f"r4 = *(u{8 * length} *)(r6 + {start + at})\nif w4 != {value} goto {otherwise}"
+            for start, data, otherwise in fields
+            for at, length, value in _pieces(data)
+        ]
+        if expected.checksum is not None:
+            offset, length, start = expected.checksum
+            check.append(_CHECKSUM.format(offset=offset, length=length, start=start))
+        symbols = self._symbols(
+            LENGTH=expected.length,
+            ETHERTYPE=int.from_bytes(expected.fixed[12][:2], sys.byteorder),
+            ADDRESS=expected.address,
+            ADDRESSES=addresses,
+        )
+        code = assemble(_CHECKER.format(check="\n".join(check)), symbols)
+        program = self._keep(program_load(PROGRAM_XDP, code, "bench_checker"))
+        self._keep(link_create(program, self.index, ATTACH_XDP, _IN_THE_DRIVER))
 
-    def _program_generator(self, frames):
-        row = -(-self.length // 8) * 8
-        table = self._keep(map_create(MapInfo(MAP_ARRAY, 4, row, TABLE, 0), "frames"))
-        choose = random.Random(1)
-        rows = [choose.choice(frames).ljust(row, b"\0") for _ in range(TABLE)]
-        map_update(table, [struct.pack("=I", i) for i in range(TABLE)], rows)
-        copy = []
-        at = 0
-        while at < self.length:
-            size = next(size for size in (8, 4, 2, 1) if at + size <= self.length)
-            copy += [f"r1 = *(u{8 * size} *)(r0 + {at})", f"*(u{8 * size} *)(r7 + {at}) = r1"]
+    def prepare(self, frames: Sequence[bytes]) -> tuple[int, int]:
+        """Make a table of these frames, in random order, each about equally often. Returns what `run` wants."""
+        length = len(frames[0])
+        row = -(-length // 8) * 8
+        table = self._keep(map_create(MapInfo(MAP_ARRAY, 4, row, ROWS, 0), "bench_frames"))
+        rows = [frames[i % len(frames)].ljust(row, b"\0") for i in range(ROWS)]
+        if len(frames) > ROWS:
+            rows = [frame.ljust(row, b"\0") for frame in random.Random(1).sample(frames, ROWS)]
+        random.Random(2).shuffle(rows)
+        map_update(table, [struct.pack("=I", i) for i in range(ROWS)], rows)
+        copy, at = [], 0
+        while at < length:
+            size = next(size for size in (8, 4, 2, 1) if at + size <= length)
+            copy.append(f"r1 = *(u{8 * size} *)(r0 + {at})\n*(u{8 * size} *)(r7 + {at}) = r1")
             at += size
-        symbols = HELPERS | {"LENGTH": self.length, "TABLE": TABLE, "FRAMES": table}
-        code = assemble(GENERATOR.format(copy="\n".join(copy)), symbols)
-        self._generator = self._keep(program_load(PROGRAM_XDP, code, "bench_flood"))
+        code = assemble(_GENERATOR.format(copy="\n".join(copy)), self._symbols(LENGTH=length, FRAMES=table))
+        return self._keep(program_load(PROGRAM_XDP, code, "bench_flood")), max(length, 60)
 
-    def run(self, count, settle=0.05):
-        """Send this many frames as fast as it goes, wait for the last replies, and return what came of them."""
-        size = max(self.length, 60)
-        before = self.tally[0], self.tally[1]
-        self.tally[3] = HELPERS["XDP_DROP"]
+    def run(self, prepared: tuple[int, int], sent: int, settle: float = 0.05) -> Flood:
+        """Send so many frames as fast as it goes; count replies until `settle` seconds afterwards."""
+        program, size = prepared
+        memory = self._memory
+        memory[_CURSOR // 8] = 0
+        right, wrong = memory[_RIGHT // 8], memory[_WRONG // 8]
+        self.drop(everything=True)
         context = struct.pack("=6I", 0, size, 0, self.index, 0, 0)
-        start = time.monotonic()
-        run_program(self._generator, bytes(size), context=context, repeat=count, flags=LIVE_FRAMES, batch=BATCH)
-        seconds = time.monotonic() - start
+        started = time.perf_counter()
+        run_program(program, bytes(size), context=context, repeat=sent, flags=_LIVE_FRAMES, batch=_BATCH)
+        seconds = time.perf_counter() - started
+        in_time = memory[_RIGHT // 8] - right
         time.sleep(settle)
-        self.tally[3] = HELPERS["XDP_PASS"]
-        return Flood(count, self.tally[0] - before[0], self.tally[1] - before[1], seconds)
+        self.drop(everything=False)
+        return Flood(sent, in_time, memory[_RIGHT // 8] - right, memory[_WRONG // 8] - wrong, seconds)
+
+    def drop(self, *, everything: bool) -> None:
+        """Whether replies, and any frame that looks like one, end here instead of going on to the kernel."""
+        self._memory[_VERDICT // 8] = _SYMBOLS["XDP_DROP" if everything else "XDP_PASS"]
 
     @property
-    def last_reply(self):
+    def last_reply(self) -> int:
         """When the last right reply came, in nanoseconds of CLOCK_BOOTTIME."""
-        return self.tally[2]
+        return int(self._memory[_LAST // 8])
 
-    def close(self):
+    def close(self) -> None:
+        """Detach."""
         for fd in reversed(self._open):
             os.close(fd)
         self._open.clear()
 
 
-def enable_napi(name):
-    """Switch GRO on: a veth end takes XDP frames from its peer only then (veth_xdp_xmit)."""
+def enable_napi(name: str) -> None:
+    """Switch GRO on: only then a virtual cable's end takes XDP frames from the other (`veth_xdp_xmit`)."""
     value = ctypes.create_string_buffer(struct.pack("=II", 0x2C, 1))  # ETHTOOL_SGRO
     request = struct.pack("16sP", name.encode(), ctypes.addressof(value))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, 0x8946, request)  # SIOCETHTOOL
+
+
+def _pieces(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Offset, size and value of the largest parts that one comparison takes."""
+    at = 0
+    while at < len(data):
+        size = next(size for size in (4, 2, 1) if at + size <= len(data))
+        yield at, size, int.from_bytes(data[at : at + size], sys.byteorder)
+        at += size

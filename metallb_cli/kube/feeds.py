@@ -56,16 +56,17 @@ class _Watches:
 
     def stop(self) -> None:
         """End the watches, side by side so that their waits do not add up."""
-        stoppers = [threading.Thread(target=reflector.stop) for reflector in self._reflectors.values()]
+        stoppers = [threading.Thread(target=reflector.stop) for reflector in list(self._reflectors.values())]
         for stopper in stoppers:
             stopper.start()
         for stopper in stoppers:
             stopper.join()
 
     def silence(self) -> dict[str, float]:
-        """Return the seconds since the API server last proved each copy current, by resource."""
+        """Return the seconds since the API server last proved each copy current, by resource; empty after `stop`."""
         now = time.monotonic()
-        return {name: now - reflector.contact for name, reflector in dict(self._reflectors).items()}
+        running = {name: reflector for name, reflector in dict(self._reflectors).items() if reflector.alive}
+        return {name: now - reflector.contact for name, reflector in running.items()}
 
 
 class ControllerFeeds(_Watches):
@@ -135,6 +136,7 @@ class SpeakerFeeds(_Watches):
         self._reflectors |= {"services": services, "nodes": self._nodes, "configmaps": self._config, "leases": leases}
         self._stopping = threading.Event()
         self._discovered = threading.Event()
+        self._starting = threading.Lock()
 
     def start(self) -> None:
         """Begin to list and watch."""
@@ -159,7 +161,8 @@ class SpeakerFeeds(_Watches):
 
     def stop(self) -> None:
         """End the watches; bounded by about a second."""
-        self._stopping.set()
+        with self._starting:
+            self._stopping.set()
         super().stop()
 
     def _follow_endpoints(self) -> None:
@@ -182,8 +185,11 @@ class SpeakerFeeds(_Watches):
             on_failure=self._on_failure,
             watch_seconds=SHORT_WATCH_SECONDS,
         )
-        self._reflectors["endpoints"] = reflector
-        reflector.start()
+        with self._starting:
+            if self._stopping.is_set():
+                return
+            self._reflectors["endpoints"] = reflector
+            reflector.start()
         self._discovered.set()
 
     def _endpoints_changed(self, key: ServiceKey, endpoints: Endpoints) -> None:

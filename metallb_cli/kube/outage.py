@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http.client import IncompleteRead, RemoteDisconnected
+
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,
@@ -30,11 +32,18 @@ def explain(error: Exception) -> str:
         why = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "the TLS handshake failed"
         return f"TLS: {_short(why)}; check certificate-authority, tls-server-name and the scheme of the server"
     if isinstance(error, ProtocolError):
-        cause = error.args[-1] if error.args else error
-        return f"the connection broke ({_errno_text(cause) if isinstance(cause, OSError) else type(cause).__name__})"
+        return f"the connection broke ({_cut(error.args[-1] if error.args else error)})"
     if isinstance(error, OSError) and error.strerror:
         return _errno_text(error)
     return _short(f"{type(error).__name__}")
+
+
+def _cut(cause: object) -> str:
+    if isinstance(cause, RemoteDisconnected):
+        return "closed by the server without an answer"
+    if isinstance(cause, IncompleteRead):
+        return "it ended in the middle of an answer"
+    return _errno_text(cause) if isinstance(cause, OSError) else type(cause).__name__
 
 
 def _errno_text(error: OSError) -> str:

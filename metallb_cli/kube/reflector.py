@@ -5,7 +5,7 @@ neither the copy nor CPU.
 
 - The list is read in pages and gives a resource version; the watch goes on from there. A watch that ends for whatever
   reason is resumed from the last version seen, so nothing is replayed.
-- Where that version is no longer known (410), comes from the future (504, after a restored etcd), or an event was
+- Where that version is no longer known (410), comes from the future (an etcd restored from a backup), or an event was
   unreadable, the list is read again and compared with the copy: exactly the differences are told, deletions included.
 - A server ends each watch after `timeoutSeconds`. One that is silent for longer is dead, whatever TCP thinks.
 - Failures are answered by waiting, longer each time, and by nothing else: the copy stays.
@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar
 from metallb_cli.errors import ApiError, ApiUnavailableError
 from metallb_cli.kube.backoff import Backoff
 from metallb_cli.kube.client import Api
-from metallb_cli.kube.listing import ObjectName, mapping, object_name, read_list
+from metallb_cli.kube.listing import LIST_TIMEOUT, ObjectName, mapping, object_name, read_list
 from metallb_cli.kube.resources import Resource
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ class Reflector(Generic[T]):
         self._watch_seconds = watch_seconds
         self._grace = grace
         self._version: str | None = None
+        self._in_doubt = False
         self._backoff = Backoff()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"reflector-{resource}", daemon=True)
@@ -129,15 +130,35 @@ class Reflector(Generic[T]):
     def _follow(self) -> None:
         """List if needed, and watch once. Trouble with the API server ends here, in a pause."""
         try:
+            if self._in_doubt:
+                self._check_version()
             if self._version is None:
                 self._list()
+            self._in_doubt = False
             self._watch()
         except ApiError as error:
             if _must_list_again(error):
                 self._version = None
+            self._in_doubt = self._in_doubt or error.status >= 500
             self._pause(error, error.retry_after)
         except ApiUnavailableError as error:
+            self._in_doubt = True
             self._pause(error, None)
+
+    def _check_version(self) -> None:
+        """After an outage, make sure that the server has not gone back in time, as with an etcd that was restored.
+
+        A watch from a version of the future is no error to kube-apiserver: it says nothing until that version comes
+        (seen with 1.20), and the copy would be wrong for as long.
+        """
+        if self._version is None:
+            return
+        query = {**self.resource.query(), "limit": "1"}
+        page = self._api.request("GET", self.resource.path, query=query, timeout=LIST_TIMEOUT)
+        current = mapping(page.get("metadata")).get("resourceVersion")
+        if isinstance(current, str) and _is_before(current, self._version):
+            log.warning("the API server went back from version %s to %s", self._version, current)
+            self._version = None
 
     def _list(self) -> None:
         found, version = read_list(self._api, self.resource, self._decode, self._alive)
@@ -234,8 +255,14 @@ class Reflector(Generic[T]):
 
 
 def _must_list_again(error: ApiError) -> bool:
-    """Whether the version that we have is of no more use: forgotten (410), not readable (400), or of the future."""
-    return error.status in (400, 410) or (error.status == 504 and "resource version" in str(error).lower())
+    """Whether the version that we have is of no more use: forgotten (410), not understood, or too large (504)."""
+    about_version = "resourceversion" in str(error).lower().replace(" ", "")
+    return error.status in (400, 410) or (error.status in (500, 504) and about_version)
+
+
+def _is_before(one: str, other: str) -> bool:
+    """Compare resource versions, which are numbers that only grow; anything else compares as not before."""
+    return one.isascii() and other.isascii() and one.isdigit() and other.isdigit() and int(one) < int(other)
 
 
 def _error(status: dict[str, Any], resource: Resource) -> ApiError:

@@ -72,7 +72,7 @@ class Cluster:
             logs: a folder for the logs of the web servers.
             controller_manager: a kube-controller-manager runs, so do not do its work.
             service_proxy: False where kube-proxy runs on the nodes.
-            environment: of the web servers, empty by default.
+            environment: of the web servers, in addition to this process's own.
         """
         self.failure: BaseException | None = None
         self._api = api
@@ -245,9 +245,8 @@ class Cluster:
         for name in self._kubelets:
             try:
                 self._proxy.apply(name, rules_for(name, services, slices))
-            except (
-                NetworkSetupError
-            ) as error:  # one Service's odd port is no reason to end; tried again at the next tick
+            except NetworkSetupError as error:
+                # A port that somebody else listens on is no reason to end; it is tried again at the next tick.
                 log.warning("service proxy: %s", error)
 
 

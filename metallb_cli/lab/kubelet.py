@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -60,7 +61,7 @@ class Kubelet:
             host: the node.
             logs: a folder for the web servers' logs.
             changed: called, from any thread, when `state` of a pod or `powered` may have changed.
-            environment: the web servers' own.
+            environment: of the web servers, in addition to this process's own.
         """
         self.host = host
         self.powered = True
@@ -140,7 +141,7 @@ class Kubelet:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=self._environment,
+                env={**os.environ, **self._environment},
                 start_new_session=True,
             )
         running.process = process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -10,12 +9,10 @@ from typing import Any, Protocol
 
 from metallb_cli.layer2.responder import Counts
 from metallb_cli.layer2.socket_filter import SNAP_LENGTH
+from metallb_cli.linux.frame_sender import PASSING, FrameSender
 
 FRAMES_PER_TURN = 64
 """Frames taken in a row: then the other sockets have their turn, however many more wait."""
-
-_PASSING = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.ENOMEM, errno.EINTR})
-"""The interface's queue is full for the moment: a lost frame, as on any wire. The asker asks again."""
 
 
 class Engine(Protocol):
@@ -69,17 +66,25 @@ class Driver:
         self.error: OSError | None = None
         self.worked = False
         self.send_errors = 0
+        self._sender = FrameSender(sock.fileno())
         self._snap_length = snap_length
 
     def receive(self, now: float) -> None:
-        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer each at once."""
+        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them.
+
+        The first is answered before the next is looked for, so that a single question waits for nothing; the others
+        are answered together.
+        """
         self.worked = True
-        receive, length = self.socket.recv, self._snap_length
-        engine, send = self.engine.receive_frame, self._send
+        receive, length, engine = self.socket.recv, self._snap_length, self.engine.receive_frame
         try:
-            for _ in range(FRAMES_PER_TURN):
-                if engine(receive(length), now) is None:
-                    send()
+            if engine(receive(length), now) is None:
+                self._send()
+            try:
+                for _ in range(FRAMES_PER_TURN - 1):
+                    engine(receive(length), now)
+            finally:
+                self._send()
         except BlockingIOError:
             pass
         except OSError as error:
@@ -98,11 +103,13 @@ class Driver:
             self.error = error
 
     def _send(self) -> None:
-        send = self.socket.send
-        for frame in self.engine.frames_to_send():
+        frames = self.engine.frames_to_send()
+        if len(frames) > 1:
+            self.send_errors += self._sender.send(frames)
+        elif frames:
             try:
-                send(frame)
+                self.socket.send(frames[0])
             except OSError as error:
-                self.send_errors += 1
-                if error.errno not in _PASSING:
+                if error.errno not in PASSING:
                     raise
+                self.send_errors += 1

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from metallb_cli.layer2.messages import AnnouncementSet
-from metallb_cli.layer2.responder import Counts, Responder, add_counts
+from metallb_cli.layer2.responder import MAX_CONFLICTS, Counts, Responder, add_counts
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
 from metallb_cli.linux.packet_socket import explain, open_arp_socket, set_arp_filter
@@ -67,8 +67,10 @@ class Interfaces:
         self._announced: tuple[IPv4Address, ...] = ()
         self._ranges: tuple[AddressRange, ...] = ()
         self._own_macs: frozenset[bytes] = frozenset()
-        self._counts: dict[bytes, Counts] = {}  # of engines that ended
+        # What engines that ended have seen:
+        self._counts: dict[bytes, Counts] = {}
         self._drops: Counter[str] = Counter()
+        self._conflicts: Counter[tuple[bytes, bytes]] = Counter()
 
     def _drivers(self) -> Iterator[Driver]:
         for port in self._ports.values():
@@ -79,6 +81,9 @@ class Interfaces:
         """Answer for these addresses, on every usable interface."""
         self.changed = True
         self._announced = tuple(a for a in announcements.addresses if isinstance(a, IPv4Address))
+        if self._conflicts:
+            wanted = {address.packed for address in self._announced}
+            self._conflicts = Counter({key: count for key, count in self._conflicts.items() if key[0] in wanted})
         ranges = _with_all([r for r in announcements.ranges if r.version == 4], self._announced)
         if ranges != self._ranges:
             self._ranges = ranges
@@ -153,6 +158,7 @@ class Interfaces:
         self.changed = True
         self._poller.unregister(driver.socket.fileno())
         driver.socket.close()
+        self._conflicts = _newest(self._conflicts + Counter(driver.engine.conflicts))
         driver.engine.announce((), 0.0)
         for ip, counts in driver.engine.take_counts(len(self._announced)).items():
             add_counts(self._counts, ip, counts)
@@ -223,7 +229,7 @@ class Interfaces:
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """Foreign claims to announced addresses, on all interfaces together."""
-        total: Counter[tuple[bytes, bytes]] = Counter()
+        total = self._conflicts.copy()
         for driver in self._drivers():
             total.update(driver.engine.conflicts)
         return tuple(Conflict(IPv4Address(ip), mac, count) for (ip, mac), count in sorted(total.items()))
@@ -239,6 +245,10 @@ def _with_all(ranges: list[AddressRange], addresses: Iterable[IPv4Address]) -> t
         if not place or address not in merged[place - 1]:
             outside.append(AddressRange(address, address))
     return tuple(merge_ranges([*merged, *outside]) if outside else merged)
+
+
+def _newest(conflicts: Counter[tuple[bytes, bytes]]) -> Counter[tuple[bytes, bytes]]:
+    return Counter(dict(list(conflicts.items())[-MAX_CONFLICTS:]))
 
 
 def _drops(driver: Driver) -> dict[str, int]:

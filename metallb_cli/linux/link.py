@@ -25,7 +25,7 @@ from metallb_cli.linux.channel import Channel
 from metallb_cli.linux.interfaces import Interfaces
 from metallb_cli.linux.links import Excluded, LinkWatcher
 from metallb_cli.linux.poller import Poller
-from metallb_cli.model import AddressCounters, IPAddress
+from metallb_cli.model import AddressCounters, Conflict, IPAddress
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,8 @@ class Loop:
         self._report_at = None
         interfaces = self._interfaces
         interfaces.changed = interfaces.worked = False
-        self._look_for_conflicts()
+        conflicts = interfaces.conflicts()
+        self._tell_conflicts(conflicts)
         announced = interfaces.announced()
         counts = interfaces.take_counts(COUNTS_PER_REPORT)
         self._channel.send(
@@ -170,7 +171,7 @@ class Loop:
                 counts={IPv4Address(ip): AddressCounters(*counted) for ip, counted in counts.items()},
                 drops=interfaces.drops(),
                 last_error=interfaces.last_error,
-                conflicts=interfaces.conflicts(),
+                conflicts=conflicts,
             )
         )
         self._reported = announced
@@ -179,8 +180,7 @@ class Loop:
         elif not self._channel.flush():
             self._report_at = now + REPORT_INTERVAL
 
-    def _look_for_conflicts(self) -> None:
-        conflicts = self._interfaces.conflicts()
+    def _tell_conflicts(self, conflicts: tuple[Conflict, ...]) -> None:
         for conflict in conflicts:
             if (conflict.address, conflict.mac) not in self._conflicts:
                 self._interfaces.last_error = f"{conflict.mac.hex(':')} claims {conflict.address}, which we announce"

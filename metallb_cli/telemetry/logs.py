@@ -83,8 +83,8 @@ class TextFormatter(logging.Formatter):
         notes = [str(reason)] if reason else []
         notes += [f"{name}={value}" for name, value in facts.items()]
         text = f"{_timestamp(record)} {NAMES.get(record.levelno, 'error').upper():5} "
-        text += f"{service}: " if service else ""
-        text += record.getMessage()
+        message = record.getMessage()
+        text += message if not service or message.startswith(f"{service}: ") else f"{service}: {message}"
         text += f" ({', '.join(notes)})" if notes else ""
         # Annotations are written by strangers and end up in messages: no control sequences for the terminal.
         text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -216,6 +216,19 @@ def test_an_address_in_no_pool_can_be_adopted_and_is_stranded():
     assert allocator.holders(ip_address("9.9.9.9")) == ()
 
 
+def test_several_addresses_are_held_and_given_back_together():
+    """Nothing finds them yet, but the books are ready: they have a pool when all are in the same one."""
+    allocator = Allocator((pool("dual", "10.0.0.0/30", "2001:db8::/126"), DEFAULT))
+    for other, expected in (("2001:db8::1", "dual"), ("172.30.1.96", None)):
+        both = (ip_address("10.0.0.1"), ip_address(other))
+        allocator.commit(Allocation(key("web"), both, "dual"))
+        assert allocator.allocation(key("web")) == Allocation(key("web"), both, expected)
+        assert all(allocator.holders(address) == (key("web"),) for address in both)
+        assert allocator.usage()["dual"].used + allocator.usage()["default"].used == 2
+    allocator.release(key("web"))
+    assert not any(usage.used for usage in allocator.usage().values())
+
+
 def test_releasing_a_service_that_has_nothing_is_no_error():
     assert Allocator().release(key("nobody")) is None
 

@@ -132,7 +132,7 @@ def test_a_stranded_address_is_replaced_when_the_operator_wants_it(site):
 def test_of_two_replicas_one_works_and_the_other_takes_over(site):
     site.configure()
     first = site.start("controller").ready()
-    until(lambda: first.metric("metallb_controller_leader") or first.metric("metallb_k8s_client_leadership_bool"))
+    until(lambda: first.metric("metallb_k8s_client_leadership_bool") == {"": 1.0}, what="a leader")
     second = site.start("controller").ready()
     site.create("web")
     until(has(site, "web", "172.30.1.96"))

@@ -26,6 +26,14 @@ class Request:
         return self.query.get("watch") == "true"
 
     @property
+    def asks_for_version(self):
+        return self.query.get("limit") == "1"
+
+    @property
+    def is_list(self):
+        return not (self.is_watch or self.asks_for_version)
+
+    @property
     def json(self):
         return json.loads(self.body)
 
@@ -190,14 +198,18 @@ def listed(items, version="1", more=None):
 class Collection:
     """A handler that answers lists and watches from two scripts: functions that are given the request and the reply.
 
-    The last one of each script is used again and again.
+    The last one of each script is used again and again. `versions` answer the question after an outage for the version.
     """
 
-    def __init__(self, lists, watches):
+    def __init__(self, lists, watches, versions=("1000000",)):
+        self._versions = list(versions)
         self._scripts = {False: list(lists), True: list(watches)}
         self._lock = threading.Lock()
 
     def __call__(self, request, reply):
+        if request.asks_for_version:
+            reply.json(listed([], self._versions.pop(0) if len(self._versions) > 1 else self._versions[0]))
+            return
         with self._lock:
             script = self._scripts[request.is_watch]
             step = script.pop(0) if len(script) > 1 else script[0]

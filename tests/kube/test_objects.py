@@ -274,6 +274,11 @@ def test_the_time_of_a_lease_is_kept_when_it_is_given():
     assert objects.lease_body(Lease("x", renewed="then"), "n", {}, NOW)["spec"]["renewTime"] == "then"
 
 
+def test_numbers_that_no_api_server_sends_count_as_not_there():
+    spec = {"leaseDurationSeconds": 10**400, "leaseTransitions": True}
+    assert objects.lease({"spec": spec}) == Lease("")
+
+
 # -- the configuration
 
 

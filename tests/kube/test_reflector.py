@@ -65,8 +65,8 @@ def follow(serve, monkeypatch):
     monkeypatch.setattr(reflector, "Backoff", functools.partial(Backoff, first=0.02, limit=0.1))
     started = []
 
-    def start(lists, watches, **options):
-        api, server = serve(Collection(lists, watches))
+    def start(lists, watches, versions=("1000000",), **options):
+        api, server = serve(Collection(lists, watches, versions))
         following = Following(api, **options)
         started.append(following)
         following.reflector.start()
@@ -103,6 +103,10 @@ def wait_for(condition, what):
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.005)
+
+
+def lists_of(server):
+    return [request for request in server.requests if request.is_list]
 
 
 def watches_of(server):
@@ -222,7 +226,7 @@ def test_a_cut_loses_nothing_and_replays_nothing(follow):
     wait_for(lambda: len(watches_of(server)) == 3, "the third watch")
     assert following.next(3) == [(None, "a="), (None, "b="), (None, "c=")]
     assert [request.query["resourceVersion"] for request in watches_of(server)] == ["1", "6", "7"]
-    assert len(server.requests) == 4  # one list only
+    assert len(lists_of(server)) == 1
     assert following.changes.empty()
 
 
@@ -262,6 +266,9 @@ EXACT = [("gone=10.0.0.1", None), ("changed=10.0.0.2", "changed=10.0.0.9"), (Non
         pytest.param(
             lambda request, reply: reply.status(504, "Timeout", "Too large resource version: 20, current: 7"),
             id="504-of-the-future",
+        ),
+        pytest.param(
+            lambda request, reply: reply.status(500, "Internal", 'resourceVersion: Invalid value: "abc"'), id="500"
         ),
         pytest.param(streams(("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})), id="error-event-410"),
         pytest.param(streams(("ERROR", {"kind": "Status", "code": 500})), id="error-event-500"),
@@ -310,6 +317,34 @@ def test_an_answer_that_is_no_list_does_not_count_as_everything_deleted(follow):
     assert following.changes.empty()
 
 
+def test_an_etcd_restored_from_a_backup_is_noticed_although_the_watch_would_be_silent(follow):
+    before = [service("gone", "90"), service("same", "5")]
+    following, server = follow(
+        [gives(before, "100"), gives([service("same", "5"), service("older", "6")], "50")],
+        [streams(then="cut"), hold],
+        versions=["50"],
+    )
+    assert following.next(2) == [(None, "gone="), (None, "same=")]
+    assert following.next(2) == [("gone=", None), (None, "older=")]
+    wait_for(lambda: len(watches_of(server)) == 2, "the second watch")
+    assert watches_of(server)[1].query["resourceVersion"] == "50"
+
+
+@pytest.mark.parametrize("version", ["100", "101", "opaque", "", 7, None])
+def test_after_an_outage_a_version_that_has_not_gone_back_is_resumed(follow, version):
+    following, server = follow([gives([service("a")], "100")], [streams(then="cut"), hold], versions=[version])
+    wait_for(lambda: len(watches_of(server)) == 2, "the second watch")
+    assert watches_of(server)[1].query["resourceVersion"] == "100"
+    assert len(lists_of(server)) == 1
+    assert following.told() == [(None, "a=")]
+
+
+def test_a_watch_that_ended_as_agreed_is_resumed_without_asking_for_the_version(follow):
+    _, server = follow([gives([])], [streams(then="end"), streams(then="end"), hold])
+    wait_for(lambda: len(watches_of(server)) == 3, "the third watch")
+    assert len(server.requests) == 4
+
+
 # -- a server in trouble
 
 
@@ -333,7 +368,7 @@ def test_a_refused_watch_waits_as_long_as_asked_and_keeps_the_version(follow, st
 
 
 def test_a_storage_that_is_initializing_is_waited_for_without_a_new_list(follow):
-    error = ("ERROR", {"code": 429, "message": "storage is (re)initializing", "details": {"retryAfterSeconds": 1}})
+    error = ("ERROR", {"code": 429, "message": "storage is (re)initializing"})
     following, server = follow([gives([service("a")], "7")], [streams(error), hold])
     wait_for(lambda: len(watches_of(server)) == 2, "the second watch")
     assert len(server.requests) == 3
@@ -418,7 +453,7 @@ def test_a_server_that_is_down_costs_a_few_attempts_and_no_cpu(kubeconfig):
     following.reflector._api.request = lambda *a, **k: (attempts.append(1), original(*a, **k))[1]
     began, cpu = time.monotonic(), time.process_time()
     following.reflector.start()
-    threading.Event().wait(1.5)
+    threading.Event().wait(1.0)
     following.reflector.stop()
     assert time.monotonic() - began < 3
     assert 2 <= len(attempts) <= 6
@@ -499,10 +534,18 @@ def test_stop_before_start_is_harmless(serve):
 
 def test_a_callback_may_stop_the_reflector(serve):
     api, _ = serve(Collection([gives([service("a"), service("b")])], [hold]))
-    following = Following(api, on_change=lambda old, new: following.reflector.stop())
+    calls = []
+
+    def stop(old, new):
+        calls.append(new.key.name)
+        following.reflector.stop()
+
+    following = Following(api, on_change=stop)
     following.reflector.start()
     wait_for(lambda: not following.reflector.alive, "the end")
     assert following.failures.empty()
+    assert calls == ["a"]
+    assert following.synced_calls.empty()
 
 
 def test_a_callback_that_raises_ends_the_thread_and_says_so(serve, caplog):

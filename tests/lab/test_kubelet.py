@@ -31,8 +31,7 @@ def lan():
 
 @pytest.fixture
 def kubelet(lan, tmp_path):
-    environment = {**os.environ, "METALLB_TEST": str(tmp_path)}
-    made = Kubelet(lan.nodes["node1"], tmp_path, lambda: None, environment)
+    made = Kubelet(lan.nodes["node1"], tmp_path, lambda: None, {"METALLB_TEST": str(tmp_path)})
     yield made
     made.stop()
     assert web_servers(tmp_path) == []

@@ -1,6 +1,5 @@
 """The lab's service proxy and client, on a real LAN with real web servers."""
 
-import os
 import socket
 
 import pytest
@@ -36,7 +35,7 @@ def lan():
 
 @pytest.fixture
 def kubelets(lan, tmp_path):
-    made = {name: Kubelet(host, tmp_path, lambda: None, dict(os.environ)) for name, host in lan.nodes.items()}
+    made = {name: Kubelet(host, tmp_path, lambda: None, {}) for name, host in lan.nodes.items()}
     yield made
     for each in made.values():
         each.stop()

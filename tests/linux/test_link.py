@@ -129,8 +129,11 @@ class TestGratuitous:
         lan.host.set_sysctl("net.ipv4.neigh.lan0.locktime", 0)  # else the kernel keeps a new entry for a second
         with contextlib.closing(Tap(lan.node, "lan0")) as node:
             lan.set_neighbour(VIP, STALE_MAC)
-            node.send(arp.gratuitous(MAC, VIP.packed)[form])
-            assert wait_for_neighbour(lan.host, "lan0", str(VIP), MAC) == MAC
+            for _ in range(20):  # one within the clock tick of the change before is ignored as well
+                node.send(arp.gratuitous(MAC, VIP.packed)[form])
+                if wait_for_neighbour(lan.host, "lan0", str(VIP), MAC, timeout=0.1) == MAC:
+                    break
+            assert lan.host.neighbours("lan0")[str(VIP)] == MAC
 
     def test_only_what_is_new_is_told(self, lan, link):
         lan.announce(link, VIP)

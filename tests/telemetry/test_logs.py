@@ -86,6 +86,12 @@ def test_text_puts_the_service_first_and_the_reason_last(configured):
     assert rest == "INFO  n/s: assigned (IPAllocated, address=10.0.0.1)"
 
 
+def test_text_does_not_name_the_service_twice(configured):
+    lines = configured("info", "text")
+    log.info("n/s: assigned", extra={"service": "n/s"})
+    assert lines()[0].endswith("INFO  n/s: assigned")
+
+
 def test_text_shows_the_stack_of_an_exception(configured):
     lines = configured("info", "text")
     try:

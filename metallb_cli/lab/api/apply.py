@@ -68,7 +68,7 @@ def apply(
             others = ownership.joined(others, fields)
     if conflicts and not force:
         raise _conflict(conflicts)
-    result = ownership.merged(live, wanted, schema)
+    result: Json = ownership.merged(live, wanted, schema)
     if previous:
         given_up = ownership.without(ownership.without(previous["fieldsV1"], mine), others)
         result = ownership.remove_at(result, given_up, schema)
@@ -133,6 +133,4 @@ def _conflict(conflicts: Sequence[tuple[str, tuple[str, ...]]]) -> Refusal:
     ]
     listed = "; ".join(f"{cause['message']}: {cause['field']}" for cause in causes)
     plural = "" if len(causes) == 1 else "s"
-    return Refusal(
-        409, "Conflict", f"Apply failed with {len(causes)} conflict{plural}: {listed}", {"causes": causes}
-    )
+    return Refusal(409, "Conflict", f"Apply failed with {len(causes)} conflict{plural}: {listed}", {"causes": causes})

@@ -44,7 +44,8 @@ def complete_definition(new: Json, now: str) -> None:
 
 def check_definition(new: Json) -> list[Cause]:
     """What is wrong with a complete definition."""
-    spec, names, causes = new["spec"], new["spec"]["names"], []
+    spec, names = new["spec"], new["spec"]["names"]
+    causes: list[Cause] = []
     causes.extend(required(f"spec.{field}") for field in ("group", "scope") if not spec.get(field))
     causes.extend(required(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field))
     if causes:
@@ -53,7 +54,9 @@ def check_definition(new: Json) -> list[Cause]:
         causes.append(unsupported("spec.scope", spec["scope"], SCOPES))
     wanted = f"{names['plural']}.{spec['group']}"
     if new["metadata"].get("name") != wanted:
-        causes.append(wrong("metadata.name", new["metadata"].get("name"), f'must be spec.names.plural+"."+spec.group: {wanted}'))
+        causes.append(
+            wrong("metadata.name", new["metadata"].get("name"), f'must be spec.names.plural+"."+spec.group: {wanted}')
+        )
     versions = spec.get("versions") or ()
     if sum(bool(each.get("storage")) for each in versions) != 1:
         causes.append(wrong("spec.versions", len(versions), "must have exactly one version marked as storage version"))
@@ -91,7 +94,7 @@ def resources_of(definition: Json) -> tuple[Resource, ...]:
     )
 
 
-def _clean(schema: Any) -> Schema:
+def _clean(schema: object) -> Schema:
     """The parts of a schema that we use, those of a wrong type left out: then the rest of the server need not look."""
     if not isinstance(schema, dict):
         return schemas.ANY

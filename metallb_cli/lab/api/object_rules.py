@@ -114,16 +114,16 @@ def continue_life(resource: Resource, old: Json, new: Json, *, versioned: bool) 
     before, after = old["metadata"], new["metadata"]
     name = before["name"]
     if after.setdefault("name", name) != name:
-        raise bad_request(
-            f"the name of the object ({after['name']}) does not match the name on the URL ({name})"
-        )
+        raise bad_request(f"the name of the object ({after['name']}) does not match the name on the URL ({name})")
     check_namespace(resource, before.get("namespace", ""), after)
     version = after.get("resourceVersion", "")
     if version not in ("", before["resourceVersion"]):
         raise conflict(resource, name)
     if after.get("uid", before["uid"]) != before["uid"]:
         raise conflict(
-            resource, name, f"Precondition failed: UID in precondition: {after['uid']}, UID in object meta: {before['uid']}"
+            resource,
+            name,
+            f"Precondition failed: UID in precondition: {after['uid']}, UID in object meta: {before['uid']}",
         )
     if versioned and not version:
         cause = wrong("metadata.resourceVersion", "", "must be specified for an update")
@@ -154,7 +154,9 @@ def check_metadata(resource: Resource, metadata: Json, old: Json | None) -> list
                                     "alphanumeric characters, '-', '_' or '.', 63 at most"))  # fmt: skip
     annotations = metadata.get("annotations") or {}
     if sum(len(key) + len(value) for key, value in annotations.items()) > MAX_ANNOTATIONS:
-        causes.append(Cause("FieldValueTooLong", "metadata.annotations", f"Too long: must have at most {MAX_ANNOTATIONS} bytes"))
+        causes.append(
+            Cause("FieldValueTooLong", "metadata.annotations", f"Too long: must have at most {MAX_ANNOTATIONS} bytes")
+        )
     if old is not None and old.get("deletionTimestamp"):
         added = set(metadata.get("finalizers") or ()) - set(old.get("finalizers") or ())
         if added:

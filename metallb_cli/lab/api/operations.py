@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from metallb_cli.lab.api import kinds, resources, views
 from metallb_cli.lab.api.apply import apply, record_update
 from metallb_cli.lab.api.definitions import check_definition, complete_definition, resources_of
-from metallb_cli.lab.api.json_patch import apply_json_patch
+from metallb_cli.lab.api.json_patch import Document, apply_json_patch
 from metallb_cli.lab.api.merge_patch import apply_merge_patch, apply_strategic_patch
 from metallb_cli.lab.api.object_rules import begin_life, check_metadata, continue_life, drop_nulls
 from metallb_cli.lab.api.refusals import (
     Json,
-    Refusal,
     already_exists,
     bad_request,
     conflict,
@@ -60,9 +59,13 @@ class Operations:
     def __init__(
         self, store: Store, registry: Registry, services: ServiceRules, clock: Callable[[], datetime.datetime]
     ) -> None:
-        """Bind the parts together. `clock` gives the time of day, in UTC."""
+        """Bind the parts together. `clock` gives the time of day, in UTC.
+
+        `later` is called with what is left to do of the deletion of a namespace, and does it when it likes.
+        """
         self.store = store
         self.registry = registry
+        self.later: Callable[[Callable[[], None]], object] = lambda function: function()
         self._services = services
         self._clock = clock
 
@@ -90,11 +93,19 @@ class Operations:
                 raise bad_request("the name of the object does not match the name on the URL")
             return self._create(base, namespace, new, writer), True
         old = self.get(base, namespace, name)
-        new = self._shaped(base, views.read(resource, sent, old, subresource))
-        return self._update(base, old, new, subresource, writer, versioned=base.versioned_writes), False
+        before = old.decode()
+        new = self._shaped(base, views.read(resource, sent, old, subresource), before)
+        return self._update(base, old, before, new, subresource, writer, versioned=base.versioned_writes), False
 
     def patch(
-        self, resource: Resource, namespace: str, name: str, subresource: str, media_type: str, patch: Any, writer: Writer
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        subresource: str,
+        media_type: str,
+        patch: Document,
+        writer: Writer,
     ) -> tuple[Stored, bool]:
         """PATCH; also whether the object is new."""
         base = self._base(resource)
@@ -117,8 +128,9 @@ class Operations:
             )
         if not isinstance(patched, dict):
             raise unprocessable()
-        new = self._shaped(base, views.read(resource, patched, old, subresource), code=422)
-        return self._update(base, old, new, subresource, writer), False
+        before = old.decode()
+        new = self._shaped(base, views.read(resource, patched, old, subresource), before, code=422)
+        return self._update(base, old, before, new, subresource, writer), False
 
     def bind(self, namespace: str, name: str, binding: Json, writer: Writer) -> None:
         """POST to pods/NAME/binding: put a pod on a node."""
@@ -135,9 +147,11 @@ class Operations:
         conditions = [each for each in pod["status"].get("conditions") or () if each.get("type") != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._now()}
         pod["status"]["conditions"] = [*conditions, scheduled]
-        self._update(resources.PODS, old, pod, "binding", writer)
+        self._update(resources.PODS, old, old.decode(), pod, "binding", writer)
 
-    def delete(self, resource: Resource, namespace: str, name: str, options: Json, writer: Writer) -> tuple[Stored, bool]:
+    def delete(
+        self, resource: Resource, namespace: str, name: str, options: Json, writer: Writer
+    ) -> tuple[Stored, bool]:
         """DELETE; the object's last or present state, and whether it is gone."""
         base = self._base(resource)
         old = self.get(base, namespace, name)
@@ -157,9 +171,9 @@ class Operations:
     def _now(self) -> str:
         return timestamp(self._clock())
 
-    def _shaped(self, resource: Resource, new: Json, code: int = 400) -> Json:
-        """The object without nulls, of the right shape."""
-        new = drop_nulls(new)
+    def _shaped(self, resource: Resource, new: Json, before: Json | None = None, code: int = 400) -> Json:
+        """The object without nulls, of the right shape. What is as in `before` needs no second look."""
+        same, new = _split(new, {} if before is None or resource.definition else before)
         new.setdefault("metadata", {})
         causes = check_shape(new, resource.shape)
         if causes and not resource.definition and code == 400:
@@ -171,19 +185,21 @@ class Operations:
             name = new["metadata"].get("name") if isinstance(new["metadata"], dict) else ""
             raise invalid(resource.kind, resource.group, name if isinstance(name, str) else "", causes)
         if resource.definition:
-            new = {**prune({key: value for key, value in new.items() if key != "metadata"}, resource.schema),
-                   "metadata": new["metadata"]}  # fmt: skip
+            metadata = new.pop("metadata")
+            new = {**prune(new, resource.schema), "metadata": metadata}
             fill_defaults(new, resource.schema)
-        return new
+        return {**same, **new, "metadata": {**same.get("metadata", {}), **new["metadata"]}}
 
-    def _create(self, resource: Resource, namespace: str, new: Json, writer: Writer, *, applied: bool = False) -> Stored:
+    def _create(
+        self, resource: Resource, namespace: str, new: Json, writer: Writer, *, applied: bool = False
+    ) -> Stored:
         self._check_namespace_exists(resource, namespace)
         owned = new["metadata"].pop("managedFields", None)
         begin_life(resource, namespace, new, self._now())
         name = new["metadata"].get("name", "")
         if name and self.store.get(resource, namespace, name):
             raise already_exists(resource, name)
-        if resource.definition and "status" in resource.subresources:
+        if "status" in resource.subresources and resource is not resources.NODES:
             new.pop("status", None)
         self._complete_and_check(resource, new, None)
         if applied:
@@ -193,10 +209,10 @@ class Operations:
         return self._commit(resource, None, new, writer)
 
     def _update(
-        self, resource: Resource, old: Stored, new: Json, subresource: str, writer: Writer,
+        self, resource: Resource, old: Stored,
+        before: Json, new: Json, subresource: str, writer: Writer,
         *, versioned: bool = False, applied: bool = False,
     ) -> Stored:  # fmt: skip
-        before = old.decode()
         continue_life(resource, before, new, versioned=versioned)
         new = _only_what_may_change(resource, before, new, subresource)
         self._complete_and_check(resource, new, before, transition=subresource != "binding")
@@ -240,7 +256,7 @@ class Operations:
             return self._create(resource, namespace, new, writer, applied=True), True
         if applied["metadata"].get("resourceVersion"):
             metadata["resourceVersion"] = applied["metadata"]["resourceVersion"]
-        return self._update(resource, old, new, subresource, writer, applied=True), False
+        return self._update(resource, old, old.decode(), new, subresource, writer, applied=True), False
 
     def _complete_and_check(self, resource: Resource, new: Json, old: Json | None, *, transition: bool = True) -> None:
         causes = check_metadata(resource, new["metadata"], old["metadata"] if old else None)
@@ -277,9 +293,7 @@ class Operations:
 
     # -- deleting
 
-    def _delete(
-        self, resource: Resource, old: Stored, obj: Json, grace: int, writer: Writer
-    ) -> tuple[Stored, bool]:
+    def _delete(self, resource: Resource, old: Stored, obj: Json, grace: int, writer: Writer) -> tuple[Stored, bool]:
         metadata = obj["metadata"]
         if not metadata.get("finalizers") and not grace:
             return self._remove(resource, old, obj, writer), True
@@ -318,21 +332,28 @@ class Operations:
         if writer.dry_run:
             return as_stored(resources.NAMESPACES, obj, old.version), False
         stored = self.store.put(resources.NAMESPACES, obj)
-        for resource, each in self.store.in_namespace(old.name):
+        self.later(functools.partial(self._empty_namespace, old.name))
+        return stored, False
+
+    def resume(self) -> None:
+        """Go on with the deletion of the namespaces that are terminating."""
+        for each in list(self.store.table(resources.NAMESPACES).scan("")):
+            if _is_terminating(each):
+                self.later(functools.partial(self._empty_namespace, each.name))
+
+    def _empty_namespace(self, name: str) -> None:
+        for resource, each in self.store.in_namespace(name):
             if self.store.get(resource, each.namespace, each.name) is each:
                 self._delete(resource, each, each.decode(), 0, Writer())
-        self._finish_namespace(old.name)
-        return stored, False
+        self._finish_namespace(name)
 
     def _finish_namespace(self, name: str) -> None:
         """Remove a namespace that is being deleted, once it is empty."""
         stored = self.store.get(resources.NAMESPACES, "", name)
-        if stored is None or b'"deletionTimestamp"' not in stored.raw:
+        if stored is None or not _is_terminating(stored):
             return
         obj = stored.decode()
-        if "deletionTimestamp" not in obj["metadata"] or obj["metadata"].get("finalizers"):
-            return
-        if not self.store.in_namespace(name):
+        if not obj["metadata"].get("finalizers") and not self.store.in_namespace(name):
             self.store.remove(resources.NAMESPACES, stored, {**obj, "spec": {}})
 
     # -- checks
@@ -343,7 +364,7 @@ class Operations:
         stored = self.store.get(resources.NAMESPACES, "", namespace)
         if stored is None:
             raise not_found(resources.NAMESPACES, namespace)
-        if b'"deletionTimestamp"' in stored.raw and "deletionTimestamp" in stored.decode()["metadata"]:
+        if _is_terminating(stored):
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise forbidden(resource, "", why)
 
@@ -352,13 +373,30 @@ class Operations:
         wanted = wanted if isinstance(wanted, dict) else {}
         for field, present in (("uid", old.uid), ("resourceVersion", str(old.version))):
             if wanted.get(field) not in (None, present):
-                why = f"the {field} in the precondition ({wanted[field]}) does not match the {field} in record ({present})"
+                why = f"the {field} in the precondition ({wanted[field]}) is not that of the object ({present})"
                 raise conflict(resource, old.name, why)
 
 
 def timestamp(moment: datetime.datetime) -> str:
     """RFC 3339 in UTC, whole seconds, as Kubernetes writes it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _split(new: Json, before: Json) -> tuple[Json, Json]:
+    """What of an object is as before, and the rest, without nulls; each field of the metadata counts by itself."""
+    same = {key: value for key, value in before.items() if key in new and new[key] == value}
+    rest = {key: value for key, value in new.items() if key not in same}
+    metadata, old = rest.get("metadata"), before.get("metadata")
+    if isinstance(metadata, dict) and old:
+        kept = {key: value for key, value in old.items() if key in metadata and metadata[key] == value}
+        same["metadata"] = kept
+        rest["metadata"] = {key: value for key, value in metadata.items() if key not in kept}
+    return same, drop_nulls(rest)
+
+
+def _is_terminating(stored: Stored) -> bool:
+    # The search in the bytes spares decoding in the usual case: this is asked for every write.
+    return b'"deletionTimestamp"' in stored.raw and "deletionTimestamp" in stored.decode()["metadata"]
 
 
 def _only_what_may_change(resource: Resource, before: Json, new: Json, subresource: str) -> Json:
@@ -388,6 +426,3 @@ def _grace_period(pod: Json, options: Json) -> int:
     if not isinstance(wanted, int) or isinstance(wanted, bool):
         wanted = pod["spec"].get("terminationGracePeriodSeconds", kinds.GRACE_PERIOD)
     return max(0, int(wanted))
-
-
-__all__ = ["Operations", "Refusal", "Writer", "timestamp"]

@@ -153,9 +153,7 @@ NEW_EVENTS = Resource(
     "events.k8s.io", "v1", "events", "Event", schemas.ANY,
     short_names=("ev",), selectable=EVENT_FIELDS, stored_as=("", "events"),
 )  # fmt: skip
-SERVICE_ACCOUNTS = Resource(
-    "", "v1", "serviceaccounts", "ServiceAccount", schemas.SERVICE_ACCOUNT, short_names=("sa",)
-)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", schemas.SERVICE_ACCOUNT, short_names=("sa",))
 STATEFUL_SETS = _workload("statefulsets", "StatefulSet", "sts")
 DEPLOYMENTS = _workload("deployments", "Deployment", "deploy")
 REPLICA_SETS = _workload("replicasets", "ReplicaSet", "rs")

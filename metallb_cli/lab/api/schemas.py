@@ -101,7 +101,9 @@ METADATA = struct(
     finalizers=members(STRING),
     ownerReferences=keyed(struct(apiVersion=STRING, kind=STRING, name=STRING, uid=STRING), "uid"),
     managedFields=sequence(
-        struct(manager=STRING, operation=STRING, apiVersion=STRING, time=TIME, fieldsV1=mapping(ANY), subresource=STRING)
+        struct(
+            manager=STRING, operation=STRING, apiVersion=STRING, time=TIME, fieldsV1=mapping(ANY), subresource=STRING
+        )
     ),
 )
 
@@ -210,9 +212,7 @@ NODE = struct(
         nodeInfo=STRINGS,
     ),
 )
-NAMESPACE = struct(
-    spec=struct(finalizers=sequence(STRING)), status=struct(phase=STRING, conditions=CONDITIONS)
-)
+NAMESPACE = struct(spec=struct(finalizers=sequence(STRING)), status=struct(phase=STRING, conditions=CONDITIONS))
 CONFIG_MAP = struct(data=STRINGS, binaryData=STRINGS, immutable=BOOLEAN)
 SECRET = struct(data=STRINGS, stringData=STRINGS, type_=STRING, immutable=BOOLEAN)
 SERVICE_ACCOUNT = struct(secrets=keyed(struct(name=STRING), "name"), imagePullSecrets=sequence(struct(name=STRING)))

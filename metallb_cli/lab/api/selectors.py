@@ -80,7 +80,9 @@ def _compared(key: str, operator: str, text: str) -> Test:
     try:
         limit = int(text[:20])
     except ValueError:
-        raise bad_request(f"values[0][{key}]: Invalid value: {text!r}: for '{operator}' the value must be an integer") from None
+        raise bad_request(
+            f"values[0][{key}]: Invalid value: {text!r}: for '{operator}' the value must be an integer"
+        ) from None
 
     def test(stored: Stored) -> bool:
         try:

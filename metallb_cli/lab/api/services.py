@@ -192,7 +192,13 @@ def check_service(new: Json, old: Json | None) -> list[Cause]:
         if not _is_network(source.strip()):
             causes.append(wrong(f"spec.loadBalancerSourceRanges[{index}]", source, "must be a valid CIDR"))
     if spec.get("loadBalancerClass") and spec["type"] != "LoadBalancer":
-        causes.append(Cause("FieldValueForbidden", "spec.loadBalancerClass", "Forbidden: may only be used when `type` is 'LoadBalancer'"))
+        causes.append(
+            Cause(
+                "FieldValueForbidden",
+                "spec.loadBalancerClass",
+                "Forbidden: may only be used when `type` is 'LoadBalancer'",
+            )
+        )
     for index, entry in enumerate(new["status"]["loadBalancer"].get("ingress") or ()):
         if entry.get("ip") and _family(entry["ip"]) is None:
             field = f"status.loadBalancer.ingress[{index}].ip"
@@ -232,7 +238,9 @@ def _check_transition(spec: Json, before: Json) -> list[Cause]:
         old, new = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
         if old and new and old[0] != new[0]:
             causes.append(wrong("spec.clusterIPs[0]", new, "may not change once set"))
-    if spec["type"] == before["type"] == "LoadBalancer" and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
+    if spec["type"] == before["type"] == "LoadBalancer" and spec.get("loadBalancerClass") != before.get(
+        "loadBalancerClass"
+    ):
         causes.append(wrong("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set"))
     return causes
 
@@ -294,7 +302,7 @@ def _keep_values(spec: Json, before: Json) -> None:
 def _needs_node_ports(spec: Json) -> bool:
     if spec["type"] == "LoadBalancer":
         return spec.get("allocateLoadBalancerNodePorts") is not False
-    return spec["type"] == "NodePort"
+    return bool(spec["type"] == "NodePort")
 
 
 def _node_ports(spec: Json) -> set[int]:
@@ -325,4 +333,3 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
-

@@ -63,9 +63,7 @@ def _check(value: Value, schema: Schema, path: str, causes: list[Cause]) -> None
 def _check_object(value: dict[str, Any], schema: Schema, path: str, causes: list[Cause]) -> None:
     properties = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
-    causes.extend(
-        required(_join(path, field)) for field in schema.get("required") or () if value.get(field) is None
-    )
+    causes.extend(required(_join(path, field)) for field in schema.get("required") or () if value.get(field) is None)
     for field, child in value.items():
         if field in properties:
             _check(child, properties[field], _join(path, field), causes)
@@ -81,6 +79,8 @@ def _check_list(value: list[Any], schema: Schema, path: str, causes: list[Cause]
     items = schema.get("items")
     if items:
         for index, item in enumerate(value):
+            if item is None and "type" in items and not items.get("nullable"):
+                causes.append(wrong(f"{path}[{index}]", item, f"must be of type {items['type']}"))
             _check(item, items, f"{path}[{index}]", causes)
 
 

@@ -1,7 +1,7 @@
 """The objects, as the bytes that are sent to clients, and the changes that led to them.
 
-Every write gets the next number of one counter, its resourceVersion. Nothing stored is ever changed: an object is bytes,
-a new version is new bytes, so that no request can reach into what another one stored.
+Every write gets the next number of one counter, its resourceVersion. Nothing stored is ever changed: an object is
+bytes, a new version is new bytes, so that no request can reach into what another one stored.
 """
 
 from __future__ import annotations
@@ -77,12 +77,14 @@ class Table:
     Attributes:
         resource: the one whose form the objects have.
         changes: the latest ones, oldest first.
-        forgotten: resourceVersion of the latest change that is no longer in `changes`.
+        forgotten: a request may not begin before this resourceVersion.
+        dropped: resourceVersion of the latest change that is no longer in `changes`.
         listeners: called after each change.
     """
 
     resource: Resource
     forgotten: int
+    dropped: int = 0
     objects: dict[str, Stored] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
@@ -94,9 +96,18 @@ class Table:
         Raises:
             Refusal: 410, they are no longer all remembered.
         """
+        if version < self.dropped:
+            raise expired(f"too old resource version: {version} ({self.dropped})")
+        return self.changes[bisect.bisect_right(self.changes, version, key=attrgetter("version")) :]
+
+    def check(self, version: int) -> None:
+        """May a request begin at a version?
+
+        Raises:
+            Refusal: 410, it is too old.
+        """
         if version < self.forgotten:
             raise expired(f"too old resource version: {version} ({self.forgotten})")
-        return self.changes[bisect.bisect_right(self.changes, version, key=attrgetter("version")) :]
 
     def scan(self, namespace: str, after: str = "", at: int | None = None) -> Iterator[Stored]:
         """The objects of a namespace (all for an empty one), sorted by key.
@@ -126,6 +137,7 @@ class Table:
         """The objects that have changed since a version, as they were at that version."""
         if at is None:
             return {}
+        self.check(at)
         return {change.last.key: change.old for change in reversed(self.since(at))}
 
 
@@ -177,7 +189,9 @@ class Store:
     def forget(self) -> None:
         """Remember no change: every resourceVersion but the present one is too old from now on."""
         for table in self._tables.values():
-            table.changes.clear()
+            if table.changes:
+                table.dropped = table.changes[-1].version
+                table.changes.clear()
             table.forgotten = self.version
 
     def in_namespace(self, namespace: str) -> list[tuple[Resource, Stored]]:
@@ -194,7 +208,8 @@ class Store:
         table.changes.append(change)
         surplus = len(table.changes) - self._history
         if surplus > self._slack:
-            table.forgotten = table.changes[surplus - 1].version
+            table.dropped = table.changes[surplus - 1].version
+            table.forgotten = max(table.forgotten, table.dropped)
             del table.changes[:surplus]
         for listener in tuple(table.listeners):
             listener()

@@ -24,7 +24,11 @@ def show_raw(resource: Resource, stored: Stored, subresource: str = "") -> bytes
     """The same in JSON, for nearly nothing in the usual case."""
     if subresource == "scale" or resource.stored_as:
         return encode(show(resource, stored, subresource))
-    return b'{"kind":"%s","apiVersion":"%s",%s' % (resource.kind.encode(), resource.api_version.encode(), stored.raw[1:])
+    return b'{"kind":"%s","apiVersion":"%s",%s' % (
+        resource.kind.encode(),
+        resource.api_version.encode(),
+        stored.raw[1:],
+    )
 
 
 def item_raw(resource: Resource, stored: Stored) -> bytes:
