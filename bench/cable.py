@@ -59,9 +59,9 @@ class Cable:
         self.own = self.flooder.prepare(questions.frames)
         self.pid: int | None = None
 
-    def flood(self, prepared: tuple[int, int], sent: int) -> Flood:
+    def flood(self, prepared: tuple[int, int], sent: int, settle: float = 0.05) -> Flood:
         """Flood from the client's end, on processor 0."""
-        return self.client.run(_on_processor, 0, lambda: self.flooder.run(prepared, sent))
+        return self.client.run(_on_processor, 0, lambda: self.flooder.run(prepared, sent, settle))
 
     def ask_one_by_one(self, count: int) -> list[float]:
         """Ask, wait for the reply, ask again; microseconds from before the send to the kernel's stamp on the reply."""

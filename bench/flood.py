@@ -184,7 +184,7 @@ class Flooder:
     def _attach_checker(self, expected: Expected) -> None:
         size = len(expected.addresses[0])
         addresses = self._keep(map_create(MapInfo(MAP_HASH, size, 1, len(expected.addresses), 0), "bench_addresses"))
-        map_update(addresses, expected.addresses, [b"\1"] * len(expected.addresses))
+        map_update(addresses, expected.addresses, bytes(len(expected.addresses)))
         fields = [(0, expected.addressee, "pass"), *((at, data, "wrong") for at, data in expected.fixed.items())]
         check = [
             f"r4 = *(u{8 * length} *)(r6 + {start + at})\nif w4 != {value} goto {otherwise}"
@@ -213,7 +213,7 @@ class Flooder:
         if len(frames) > ROWS:
             rows = [frame.ljust(row, b"\0") for frame in random.Random(1).sample(frames, ROWS)]
         random.Random(2).shuffle(rows)
-        map_update(table, [struct.pack("=I", i) for i in range(ROWS)], rows)
+        map_update(table, [struct.pack("=I", i) for i in range(ROWS)], b"".join(rows))
         copy, at = [], 0
         while at < length:
             size = next(size for size in (8, 4, 2, 1) if at + size <= length)

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address
 from metallb_cli.layer2 import arp
 from metallb_cli.layer2.socket_filter import Instruction
 from metallb_cli.linux.netns import Namespace
-from metallb_cli.linux.packet_socket import ETHERTYPE_ARP, attach_filter
+from metallb_cli.linux.packet_socket import ETHERTYPE_ARP
 
 VIRTUAL = IPv4Address("10.77.0.0")
 """The first address that is asked for."""

@@ -113,11 +113,11 @@ def lateness(repeat: int) -> tuple[list[float], list[float]]:
 
 def _flood_over(cable: Cable, renew: Callable[[float], None]) -> float:
     """Let the lease end in the middle of a flood."""
-    deadline = time.monotonic() + 0.15
+    deadline = time.monotonic() + 0.1
     renew(deadline)
     asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    while time.monotonic() < deadline + 0.05:
-        cable.flood(cable.own, 8 * ROWS)
+    while time.monotonic() < deadline:
+        cable.flood(cable.own, 16 * ROWS, settle=0)
     return (cable.flooder.last_reply - asleep - deadline * 1e9) / 1000
 
 

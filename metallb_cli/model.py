@@ -54,6 +54,7 @@ class Reason(enum.Enum):
     NODE_EXCLUDED = "nodeLabeledExcludeBalancers"
     BGP_NOT_ANNOUNCED = "BGPNotAnnounced"
     FAMILY_NOT_ANNOUNCED = "IPv6NotAnnounced"
+    ADDRESS_CONFLICT = "AddressConflict"
     OWNER_NOT_HOLDING = "OwnerNotHolding"
     UNEXPECTED_HOLDER = "UnexpectedHolder"
     NO_CONTROLLER = "NoController"

@@ -8,7 +8,7 @@ import click
 
 from metallb_cli import __version__
 from metallb_cli.commands.options import choose_namespace, cluster_options, daemon_options, host_name, identity
-from metallb_cli.commands.process import Fatal, configure_logs, seconds, stop_on_signals
+from metallb_cli.commands.process import Fatal, configure_logs, seconds, settle_memory, stop_on_signals
 from metallb_cli.daemon.controller import Controller, Options, Task, Waker
 from metallb_cli.daemon.leader import Election
 from metallb_cli.errors import UsageError
@@ -122,6 +122,7 @@ def command(
     log.info("listening on port %d", server.port, extra={"port": server.port})
     events.start()
     election.start()
+    settle_memory()
     try:
         controller.run()
     finally:

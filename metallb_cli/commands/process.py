@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -63,6 +64,12 @@ def configure_logs(level: str, log_format: str | None) -> str:
     chosen = log_format or ("text" if sys.stderr.isatty() else "json")
     logs.configure(level, chosen)
     return chosen
+
+
+def settle_memory() -> None:
+    """Keep the garbage collector away from what start-up has made: it stays, and a full pass over it costs 0.1 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def seconds(minimum: float) -> click.FloatRange:

@@ -8,7 +8,7 @@ import click
 
 from metallb_cli import __version__
 from metallb_cli.commands.options import choose_namespace, cluster_options, daemon_options, identity
-from metallb_cli.commands.process import Fatal, configure_logs, seconds, stop_on_signals
+from metallb_cli.commands.process import Fatal, configure_logs, seconds, settle_memory, stop_on_signals
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import LeaseTimes, Membership
 from metallb_cli.daemon.speaker import Key, Options, Speaker, Task
@@ -151,6 +151,7 @@ def command(
     server.start()
     log.info("listening on port %d", server.port, extra={"port": server.port})
     events.start()
+    settle_memory()
     try:
         speaker.run(link)
     finally:

@@ -22,6 +22,7 @@ from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import AnnouncementSet
 from metallb_cli.model import (
     AddressRange,
+    Conflict,
     IPAddress,
     LinkState,
     Notice,
@@ -29,6 +30,7 @@ from metallb_cli.model import (
     Reason,
     Service,
     ServiceKey,
+    Severity,
     merge_ranges,
 )
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds after which an idle loop looks again whether it shall stop and whether its threads live."""
+
+PASSING_CLAIM = 3.0
+"""Seconds for which another machine may claim an address of ours without being reported: a handover looks the same."""
 
 HANDOVER = 0.5
 """Seconds that a speaker which gave its Lease back goes on answering: others need a moment to take over."""
@@ -70,6 +75,15 @@ class Options:
     ignore_exclude_lb: bool = False
 
 
+@dataclass(slots=True)
+class _Claim:
+    """Another machine that claims an address of ours: since when, how often at first, whether it was reported."""
+
+    since: float
+    count: int
+    told: bool = False
+
+
 class Speaker:
     """Runs until told to stop."""
 
@@ -96,6 +110,7 @@ class Speaker:
         self._state: ClusterState | None = None
         self._sent = AnnouncementSet()
         self._link_state = LinkState()
+        self._claims: dict[tuple[IPAddress, bytes], _Claim] = {}
         self._link_exit: int | None = None
         self.working = False
 
@@ -297,8 +312,28 @@ class Speaker:
                 "metallb.io/announcing": encode_addresses(state.announced),
             }
         )
+        self._tell_conflicts(state.conflicts, time.monotonic())
         self._metrics.address_counters(state.counters)
         self._metrics.frame_drops(state.drops)
+
+    def _tell_conflicts(self, conflicts: tuple[Conflict, ...], now: float) -> None:
+        """Report machines that go on claiming addresses of ours."""
+        claims = {(c.address, c.mac): c for c in conflicts}
+        self._claims = {key: self._claims.get(key) or _Claim(now, claims[key].count) for key in claims}
+        for (address, mac), claim in self._claims.items():
+            lasting = now >= claim.since + PASSING_CLAIM and claims[address, mac].count > claim.count
+            if claim.told or not lasting:
+                continue
+            claim.told = True
+            message = (
+                f"{address} is also claimed by the machine with MAC address {mac.hex(':')}; "
+                "find it on the LAN, or take the address out of the pool"
+            )
+            for key, verdicts in self._verdicts.items():
+                service = self._feeds.services.get(key)
+                if service is not None and address in self._mine(verdicts):
+                    self._events.about_service(service, Notice(Reason.ADDRESS_CONFLICT, message, Severity.WARNING))
+                    self._log(key, Reason.ADDRESS_CONFLICT, message, logging.WARNING)
 
     # -- the configuration
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
 from metallb_cli.layer2.responder import Counts
-from metallb_cli.layer2.socket_filter import SNAP_LENGTH
-from metallb_cli.linux.frame_sender import PASSING, FrameSender
 
 FRAMES_PER_TURN = 64
 """Frames taken in a row: then the other sockets have their turn, however many more wait."""
@@ -47,46 +44,40 @@ class Engine(Protocol):
         """Take what was counted."""
 
 
+class Frames(Protocol):
+    """Where frames come from and go to: a `packet_socket.PacketSocket`."""
+
+    def receive(self, limit: int) -> list[bytes]:
+        """Take waiting frames. Raises OSError."""
+
+    def send(self, frames: Sequence[bytes]) -> int:
+        """Send; return how many were lost. Raises OSError."""
+
+
 class Driver:
     """One interface and one protocol. Of no use any more once `error` is set.
 
-    Args:
-        sock: non-blocking; belongs to the caller.
-        snap_length: bytes of a frame that the engine looks at.
-
     Attributes:
-        error: the first that was not passing.
+        error: what ended it.
         worked: a frame came or went since this was last set to False.
-        send_errors: frames that could not be sent.
+        send_errors: frames that could not be sent because a queue was full.
     """
 
-    def __init__(self, sock: socket.socket, engine: Engine, snap_length: int = SNAP_LENGTH) -> None:
-        self.socket = sock
+    def __init__(self, frames: Frames, engine: Engine) -> None:
         self.engine = engine
         self.error: OSError | None = None
         self.worked = False
         self.send_errors = 0
-        self._sender = FrameSender(sock.fileno())
-        self._snap_length = snap_length
+        self._frames = frames
 
     def receive(self, now: float) -> None:
-        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them.
-
-        The first is answered before the next is looked for, so that a single question waits for nothing; the others
-        are answered together.
-        """
+        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together."""
         self.worked = True
-        receive, length, engine = self.socket.recv, self._snap_length, self.engine.receive_frame
+        engine = self.engine.receive_frame
         try:
-            if engine(receive(length), now) is None:
-                self._send()
-            try:
-                for _ in range(FRAMES_PER_TURN - 1):
-                    engine(receive(length), now)
-            finally:
-                self._send()
-        except BlockingIOError:
-            pass
+            for frame in self._frames.receive(FRAMES_PER_TURN):
+                engine(frame, now)
+            self._send()
         except OSError as error:
             self.error = error
 
@@ -104,12 +95,5 @@ class Driver:
 
     def _send(self) -> None:
         frames = self.engine.frames_to_send()
-        if len(frames) > 1:
-            self.send_errors += self._sender.send(frames)
-        elif frames:
-            try:
-                self.socket.send(frames[0])
-            except OSError as error:
-                if error.errno not in PASSING:
-                    raise
-                self.send_errors += 1
+        if frames:
+            self.send_errors += self._frames.send(frames)

@@ -18,7 +18,7 @@ from metallb_cli.layer2.messages import AnnouncementSet
 from metallb_cli.layer2.responder import MAX_CONFLICTS, Counts, Responder, add_counts
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
-from metallb_cli.linux.packet_socket import explain, open_arp_socket, set_arp_filter
+from metallb_cli.linux.packet_socket import ArpSocket, explain
 from metallb_cli.linux.poller import Poller
 from metallb_cli.model import AddressRange, Conflict, Interface, Reason, merge_ranges
 
@@ -40,7 +40,8 @@ class _Port:
     def __init__(self, link: Link, verdict: Reason) -> None:
         self.link = link
         self.verdict = verdict
-        self.driver: Driver | None = None
+        self.socket: ArpSocket | None = None
+        self.driver: Driver | None = None  # exactly when there is a socket
         self.retry_at: float | None = None
 
 
@@ -88,9 +89,9 @@ class Interfaces:
         if ranges != self._ranges:
             self._ranges = ranges
             for port in self._ports.values():
-                if port.driver is not None:
+                if port.socket is not None and port.driver is not None:
                     try:
-                        set_arp_filter(port.driver.socket, port.link.index, ranges)
+                        port.socket.set_ranges(ranges)
                     except OSError as error:
                         port.driver.error = error
         for driver in self._drivers():
@@ -139,25 +140,26 @@ class Interfaces:
     def _open(self, port: _Port, now: float) -> None:
         link = port.link
         try:
-            sock = open_arp_socket(link.name, link.index, self._ranges)
+            port.socket = ArpSocket(link.name, link.index, self._ranges)
         except OSError as error:
             self._fail(port, error, now)
             return
         port.verdict, port.retry_at = Reason.USABLE, None
-        port.driver = Driver(sock, Responder(link.mac, self._own_macs))
-        self._poller.register(sock.fileno(), port.driver.receive)
+        port.driver = Driver(port.socket, Responder(link.mac, self._own_macs))
+        self._poller.register(port.socket.fileno(), port.driver.receive)
         port.driver.engine.announce(self._announced, now)
         self.changed = True
 
     def _close(self, port: _Port) -> None:
         """End the engine and keep what it counted."""
         port.retry_at = None
-        driver, port.driver = port.driver, None
-        if driver is None:
+        sock, driver = port.socket, port.driver
+        port.socket = port.driver = None
+        if sock is None or driver is None:
             return
         self.changed = True
-        self._poller.unregister(driver.socket.fileno())
-        driver.socket.close()
+        self._poller.unregister(sock.fileno())
+        sock.close()
         self._conflicts = _newest(self._conflicts + Counter(driver.engine.conflicts))
         driver.engine.announce((), 0.0)
         for ip, counts in driver.engine.take_counts(len(self._announced)).items():

@@ -125,13 +125,13 @@ def _judge(service: Service, address: IPAddress, state: ClusterState) -> Verdict
         without = dict.fromkeys((n for n in state.eligible if n not in endpoints.nodes), Reason.NO_LOCAL_ENDPOINTS)
         excluded = {**excluded, **without}
     owner = elect(address, candidates)
-    reason = Reason.ANNOUNCED if owner is not None else _why_nobody(excluded, state)
+    reason = Reason.ANNOUNCED if owner is not None else _why_nobody(excluded)
     return Verdict(service.key, address, owner, reason, candidates, excluded, protocol, stranded)
 
 
-def _why_nobody(excluded: Mapping[str, Reason], state: ClusterState) -> Reason:
+def _why_nobody(excluded: Mapping[str, Reason]) -> Reason:
     """Return what an operator should look at first: the most specific reason that stopped a live speaker."""
-    reasons = {excluded[name] for name in state.speakers}
+    reasons = set(excluded.values())
     for reason in (Reason.NO_LOCAL_ENDPOINTS, Reason.NODE_NETWORK_UNAVAILABLE, Reason.NODE_EXCLUDED):
         if reason in reasons:
             return reason

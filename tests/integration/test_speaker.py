@@ -181,3 +181,27 @@ def test_the_process_with_the_token_has_no_capability_left(site, lan, speakers):
         status = (thread / "status").read_text()
         assert int(re.search(r"CapEff:\s*(\S+)", status)[1], 16) == 0, status
         assert int(re.search(r"CapPrm:\s*(\S+)", status)[1], 16) == 0, status
+
+
+def test_a_machine_that_claims_the_address_too_is_reported_with_its_mac(site, lan, speakers):
+    site.configure()
+    site.create("web", ip=VIP)
+    site.serve("web", "node1")
+    speakers("node1")
+    until(lambda: owner(lan) == "node1")
+    client = lan.client.namespace
+
+    def claim():
+        from scapy.layers.l2 import ARP, Ether
+
+        mac = lan.client.mac.hex(":")
+        frame = bytes(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=2, hwsrc=mac, psrc=VIP, pdst=VIP))
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+            s.bind((INTERFACE, 0x0806))
+            s.send(frame)
+
+    def reported():
+        client.run(claim)
+        return any(r == "AddressConflict" and lan.client.mac.hex(":") in m for r, m in site.events("web"))
+
+    until(reported, 15, pause=0.3, what="AddressConflict")

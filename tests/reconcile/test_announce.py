@@ -71,6 +71,12 @@ def test_with_policy_local_only_nodes_with_a_ready_pod_are_candidates():
     assert verdict.excluded == {"node3": Reason.NO_LOCAL_ENDPOINTS}
 
 
+def test_a_node_that_is_out_for_all_services_says_so_and_not_that_it_has_no_pod():
+    broken = ("node1", "node2", Node("node3", network_unavailable=True))
+    verdict = only(judge(LOCAL, state(pods=("node1",), nodes=broken)))
+    assert verdict.excluded == {"node2": Reason.NO_LOCAL_ENDPOINTS, "node3": Reason.NODE_NETWORK_UNAVAILABLE}
+
+
 @pytest.mark.parametrize("options", [{"pods": ("node9",)}, {"pods": (), "elsewhere": True}])
 def test_with_policy_local_and_pods_only_where_no_speaker_is_nobody_announces(options):
     verdict = only(judge(LOCAL, state(**options)))

@@ -136,6 +136,11 @@ def test_two_holders_are_the_gravest_problem():
     assert report.problems[0].message.startswith("172.30.1.96 is announced by node1, node3; only node3 should")
 
 
+def test_an_address_that_is_not_ours_is_explained_once():
+    row = only_row(audit(snapshot(service("web", "203.0.113.7"), speakers=speakers())))
+    assert row.explanation.startswith("it was not assigned here and is left as it is, but not announced: ")
+
+
 def test_two_services_on_one_address_make_its_two_holders_one_problem():
     young = service("young", "172.30.1.96", allocated_pool="default", created=2000.0)
     report = audit(snapshot(WEB, young, speakers=speakers(node3="172.30.1.96", node1="172.30.1.96")))

@@ -1,4 +1,4 @@
-"""A real kube-apiserver with its etcd, for tests: both on free loopback ports, with all they write in one temporary folder.
+"""A real kube-apiserver with its etcd, for tests: on free loopback ports, with all they write in one temporary folder.
 
 The programs come from the folder that KUBEBUILDER_ASSETS names (the convention of envtest, so any Kubernetes release
 can be used), else from the cache that `build-kube-apiserver.sh` fills: Kubernetes 1.20.2, built from Debian's sources.
@@ -17,6 +17,8 @@ import tempfile
 import time
 from functools import cached_property
 from pathlib import Path
+
+import urllib3
 
 from tests.support.raw_api import RawApi
 
@@ -139,15 +141,17 @@ class Program:
 class RealApi(RawApi):
     """A running kube-apiserver with RBAC.
 
-    Attributes: `url`; `token`, which may do everything; `ca_file`; `kubeconfig`, a file with both; `folder`, where the logs
-    are; `version`, such as (1, 20). Methods: those of RawApi, `token_of`, `write_kubeconfig`, `start_controllers`, `stop`.
+    Attributes: `url`; `token`, which may do everything; `ca_file`; `kubeconfig`, a file with both; `folder`, where the
+    logs are; `version`, such as (1, 20).
+    Methods: those of RawApi, `token_of`, `write_kubeconfig`, `start_controllers`, `expire_history`, `stop`.
     """
 
-    def __init__(self, assets, folder, programs, url):
+    def __init__(self, assets, folder, programs, url, etcd_url):
         super().__init__(url, ADMIN_TOKEN, folder / "certs" / "apiserver.crt")
         self.assets = assets
         self.folder = folder
         self.programs = programs
+        self.etcd_url = etcd_url
         self.kubeconfig = self.write_kubeconfig(folder / "kubeconfig", ADMIN_TOKEN)
 
     @cached_property
@@ -193,6 +197,19 @@ class RealApi(RawApi):
         path.write_text(json.dumps(content))
         path.chmod(0o600)
         return path
+
+    def expire_history(self):
+        """Have etcd forget all changes: pages and watches of Secrets from before this moment are answered with 410.
+
+        For the other resources the API server goes on answering from its own memory.
+        """
+        pool = urllib3.PoolManager(retries=False)
+        with contextlib.closing(pool.request("POST", f"{self.etcd_url}/v3/kv/range", json={"key": "AA=="})) as answer:
+            revision = answer.json()["header"]["revision"]
+        body = {"revision": revision, "physical": True}
+        answer = pool.request("POST", f"{self.etcd_url}/v3/kv/compaction", json=body)
+        assert answer.status == 200, answer.data
+        pool.clear()
 
     def start_controllers(self, names=CONTROLLERS):
         """Start kube-controller-manager with these controllers; it stops with the API server.
@@ -285,6 +302,7 @@ def _start(assets, folder, programs):
                 "--authorization-mode=RBAC",
                 f"--service-cluster-ip-range={SERVICE_RANGE}",
                 "--allow-privileged=true",
+                "--watch-cache-sizes=secrets#0",  # watches of Secrets go to etcd itself: see expire_history
                 "--disable-admission-plugins=ServiceAccount",  # nobody makes the token Secrets that it asks for
             ],
             folder / "kube-apiserver.log",
@@ -300,7 +318,7 @@ def _start(assets, folder, programs):
                 f"kube-apiserver is not ready after {READY_TIMEOUT:.0f} s; the end of its log:\n{programs[-1].tail()}"
             )
         time.sleep(0.1)
-    return RealApi(assets, folder, programs, url)
+    return RealApi(assets, folder, programs, url, etcd_url)
 
 
 def _is_ready(url, certificate):

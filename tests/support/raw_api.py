@@ -49,7 +49,7 @@ class Watch:
             yield event
 
     def next(self):
-        """The next event, or None when the server ended the stream. Raises urllib3's timeout error when nothing comes."""
+        """The next event, or None when the server ended the stream. urllib3's timeout error when nothing comes."""
         while b"\n" not in self.buffer:
             if time.monotonic() > self.deadline:
                 raise TimeoutError("the watch went on for longer than the test allows")

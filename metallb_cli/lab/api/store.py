@@ -19,9 +19,13 @@ from metallb_cli.lab.api.resources import Resource
 AFTER_NAMESPACE = chr(ord("/") + 1)
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+_decoder = json.JSONDecoder()
+
+
 def encode(value: object) -> bytes:
-    """JSON without blanks."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    """JSON without blanks, in ASCII."""
+    return _encoder.encode(value).encode("ascii")
 
 
 def key_of(namespace: str, name: str) -> str:
@@ -53,7 +57,7 @@ class Stored:
 
     def decode(self) -> Json:
         """The object without kind and apiVersion, a copy of the caller's own."""
-        decoded: Json = json.loads(self.raw)
+        decoded: Json = _decoder.decode(self.raw.decode("ascii"))
         return decoded
 
 

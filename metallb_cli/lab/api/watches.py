@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from metallb_cli.lab.api.store import Change, Store, Stored, encode
 TIMEOUTS = (1800.0, 3600.0)
 """Seconds after which a watch ends that asked for nothing else: drawn between them, as by --min-request-timeout."""
 MAX_TIMEOUT = 86_400.0
+LAST_BOOKMARK = 2.0
+"""Seconds before the end of a watch at which it gets a bookmark anyway, as kube-apiserver does it."""
 CHUNK = 256
 """Events in one write, so that a long backlog holds up nobody else."""
 INITIAL_END = "k8s.io/initial-events-end"
@@ -85,10 +88,11 @@ async def stream(
         response: prepared.
         faults: may hold events back.
         encode_object: makes the bytes of an object; called in the order of sending.
-        interval: seconds between bookmarks when nothing else happens.
+        interval: seconds between bookmarks.
     """
     table, loop = store.table(request.resource), asyncio.get_running_loop()
     end = loop.time() + request.timeout
+    bookmark_due = _next_bookmark(loop.time(), end, interval)
     changed = asyncio.Event()
     table.listeners.add(changed.set)
     try:
@@ -113,20 +117,26 @@ async def stream(
             if table.changes and table.changes[-1].version > position:
                 continue
             position = max(position, store.version)
-            left = end - loop.time()
-            if left <= 0:
+            now = loop.time()
+            if now >= end:
                 return
-            try:
-                async with asyncio.timeout(min(left, interval)):
-                    await changed.wait()
-            except TimeoutError:
-                if request.bookmarks and loop.time() < end:
-                    await faults.before_event()
+            if now >= bookmark_due:
+                bookmark_due = _next_bookmark(now, end, interval)
+                if request.bookmarks:
                     await response.write(_bookmark(request, position))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(end, bookmark_due)):
+                    await changed.wait()
     except Refusal as refusal:
         await response.write(_line(b"ERROR", encode(refusal.status())))
     finally:
         table.listeners.discard(changed.set)
+
+
+def _next_bookmark(now: float, end: float, interval: float) -> float:
+    """After the interval, and once more shortly before the end, so that the watcher resumes from a fresh version."""
+    last = end - LAST_BOOKMARK
+    return min(now + interval, last) if now < last else end
 
 
 async def _send_present(

@@ -100,7 +100,7 @@ class TcEngine:
         if sum(map(len, wanted.values())) > len(self._owners):
             self._grow(sum(map(len, wanted.values())))
         for family in self._families:
-            self._add(family, sorted(wanted[family.version] - family.slots.keys()))
+            self._add(family, wanted[family.version] - family.slots.keys())
 
     def renew(self, deadline: float) -> None:
         """Answer until the deadline, for all addresses: one store into memory, no system call for the map.

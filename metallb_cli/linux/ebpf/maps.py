@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 import time
+from array import array
 from collections.abc import Collection, Mapping
 
 from metallb_cli.linux.ebpf import syscalls
@@ -96,7 +97,7 @@ class Addresses:
 
     def add(self, slots: Mapping[bytes, int]) -> None:
         """Add addresses."""
-        syscalls.map_update(self.fd, list(slots), [struct.pack("=I", slot) for slot in slots.values()])
+        syscalls.map_update(self.fd, list(slots), array("I", slots.values()).tobytes())
 
     def remove(self, addresses: Collection[bytes]) -> None:
         """Remove addresses, all of which are there."""

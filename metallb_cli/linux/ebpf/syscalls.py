@@ -85,11 +85,11 @@ def map_info(fd: int) -> MapInfo:
     return MapInfo(kind, key_size, value_size, max_entries, flags)
 
 
-def map_update(fd: int, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-    """Set elements, in one call."""
+def map_update(fd: int, keys: Sequence[bytes], values: bytes) -> None:
+    """Set elements, in one call. `values`: of all keys, one behind the other."""
     if keys:
-        key_bytes, value_bytes = b"".join(keys), b"".join(values)
-        attr = _BATCH_ATTR.pack(0, 0, _address(key_bytes), _address(value_bytes), len(keys), fd, 0, 0)
+        key_bytes = b"".join(keys)
+        attr = _BATCH_ATTR.pack(0, 0, _address(key_bytes), _address(values), len(keys), fd, 0, 0)
         _bpf(_UPDATE_BATCH, attr, f"set {len(keys)} elements of a map")
 
 

@@ -29,13 +29,13 @@ def items(fd):
 class TestMaps:
     def test_elements_are_set_read_and_deleted_in_one_call_each(self, small):
         keys = [bytes((1, 2, 3, n)) for n in range(100)]
-        syscalls.map_update(small, keys, [bytes((0, 0, 0, 0, 0, 0, 0, n)) for n in range(100)])
+        syscalls.map_update(small, keys, b"".join(n.to_bytes(8, "big") for n in range(100)))
         assert items(small) == {key: bytes(7) + key[3:] for key in keys}
         syscalls.map_delete(small, keys[:99])
         assert items(small) == {keys[99]: bytes(7) + b"\x63"}
 
     def test_nothing_to_set_or_delete_is_no_call(self, small):
-        syscalls.map_update(small, [], [])
+        syscalls.map_update(small, [], b"")
         syscalls.map_delete(small, [])
         assert items(small) == {}
 
@@ -45,7 +45,7 @@ class TestMaps:
     def test_a_full_map_says_so(self, small):
         keys = [n.to_bytes(4, "big") for n in range(101)]
         with pytest.raises(BpfError, match=r"cannot set 101 elements of a map: .*\(E2BIG\)") as raised:
-            syscalls.map_update(small, keys, [bytes(8)] * 101)
+            syscalls.map_update(small, keys, bytes(8 * 101))
         assert raised.value.errno == errno.E2BIG
 
     def test_a_map_that_cannot_be_names_itself(self):
