@@ -1,4 +1,4 @@
-"""How fast neighbour solicitations are answered: by the `tc` engine's program, by Linux, and by the NDP engine in Python.
+"""How fast neighbour solicitations are answered: by the `tc` engine's program, by Linux, by the NDP engine in Python.
 
     python -m bench.ndp             about two minutes
     python -m bench.ndp --quick     fewer and shorter rounds: less exact
@@ -19,13 +19,12 @@ from ipaddress import IPv6Address
 from bench.cable import CLIENT_MAC, NODE_MAC, ROOT, Cable, Questions, pin, run_cases, table, with_kernel, with_tc
 from bench.flood import ROWS, Expected
 from metallb_cli.layer2.ndp import Advertiser, Solicitation, encode_solicitation, group_mac, solicited_node
-from metallb_cli.layer2.ndp_filter import SNAP_LENGTH
 from metallb_cli.layer2.ndp_responder import NdpResponder
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ebpf.programs import wire
 from metallb_cli.linux.ebpf.support import supported
 from metallb_cli.linux.ndp_groups import NeighbourGroups
-from metallb_cli.linux.ndp_socket import open_ndp_socket
+from metallb_cli.linux.ndp_socket import NdpSocket
 from metallb_cli.linux.netns import namespaces
 from metallb_cli.model import AddressRange
 
@@ -66,17 +65,15 @@ def answer(count: int) -> None:
     engine = NdpResponder(NODE_MAC)
     engine.announce(addresses, time.monotonic())
     index = socket.if_nametoindex("lan0")
-    with open_ndp_socket("lan0", index, [AddressRange(addresses[0], addresses[-1])]) as sock:
-        driver = Driver(sock, engine, SNAP_LENGTH)
-        poll = select.epoll()
-        poll.register(sock.fileno(), select.EPOLLIN)
-        poll.register(sys.stdin.fileno(), select.EPOLLIN | select.EPOLLHUP)
-        print("ready", flush=True)
-        while True:
-            ready = dict(poll.poll())
-            if sys.stdin.fileno() in ready:
-                return
-            driver.receive(time.monotonic())
+    sock = NdpSocket("lan0", index, [AddressRange(addresses[0], addresses[-1])])
+    driver = Driver(sock, engine)
+    poll = select.epoll()
+    poll.register(sock.fileno(), select.EPOLLIN)
+    poll.register(sys.stdin.fileno(), select.EPOLLIN | select.EPOLLHUP)
+    print("ready", flush=True)
+    while sys.stdin.fileno() not in dict(poll.poll()):
+        driver.receive(time.monotonic())
+    sock.close()
 
 
 def joining(count: int) -> float:

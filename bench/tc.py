@@ -49,6 +49,7 @@ from metallb_cli.linux.ebpf.support import supported
 from metallb_cli.linux.ebpf.syscalls import PROGRAM_TC
 from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.linux.netns import Namespace, namespaces
+from metallb_cli.linux.packet_socket import ArpSocket
 from metallb_cli.model import AddressRange
 
 VIRTUAL, ASKER, FOREIGN = IPv4Address("10.77.0.1"), IPv4Address("10.78.0.1"), IPv4Address("198.18.0.0")
@@ -189,18 +190,19 @@ def _gratuitous_burst(cable: Cable) -> float:
     """All first gratuitous frames, as the link process sends them, without anything else to do in between."""
 
     def send() -> float:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as sock:
-            sock.bind(("lan0", 0))
-            engine = Responder(NODE_MAC)
-            driver = Driver(sock, engine)
-            now = time.monotonic()
-            started = time.perf_counter()
-            engine.announce(cable.questions.addresses, now)
-            while (deadline := engine.next_deadline()) is not None and deadline <= now:
-                driver.tick(now)
-            if driver.send_errors:
-                raise RuntimeError(f"{driver.send_errors} gratuitous frames were not sent")
-            return (time.perf_counter() - started) * 1000
+        sock = ArpSocket("lan0", cable.index, ())
+        engine = Responder(NODE_MAC)
+        driver = Driver(sock, engine)
+        now = time.monotonic()
+        started = time.perf_counter()
+        engine.announce(cable.questions.addresses, now)
+        while (deadline := engine.next_deadline()) is not None and deadline <= now:
+            driver.tick(now)
+        elapsed = (time.perf_counter() - started) * 1000
+        sock.close()
+        if driver.send_errors:
+            raise RuntimeError(f"{driver.send_errors} gratuitous frames were not sent")
+        return elapsed
 
     cable.flooder.drop(everything=True)
     try:

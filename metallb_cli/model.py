@@ -186,11 +186,6 @@ class Pool:
         return count
 
 
-def pool_of(address: IPAddress, pools: tuple[Pool, ...]) -> Pool | None:
-    """Return the pool whose ranges contain the address; ranges never overlap, so there is at most one."""
-    return next((pool for pool in pools if address in pool), None)
-
-
 class TrafficPolicy(enum.Enum):
     """`externalTrafficPolicy` of a Service."""
 

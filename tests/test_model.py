@@ -15,7 +15,6 @@ from metallb_cli.model import (
     ServiceKey,
     merge_ranges,
     parse_address,
-    pool_of,
 )
 
 
@@ -82,8 +81,6 @@ def test_reserved_addresses_are_in_the_pool_but_not_usable():
         assert pool.usable(ip_address(text))
     assert not pool.usable(ip_address("10.0.2.1"))
     assert (pool.serves(4), pool.serves(6)) == (True, True)
-    assert pool_of(ip_address("10.0.0.0"), (pool,)) is pool
-    assert pool_of(ip_address("10.0.2.0"), (pool,)) is None
 
 
 def test_only_bgp_is_not_layer_2():

@@ -21,8 +21,9 @@ from metallb_cli.layer2.ndp import ADVERTISEMENT, ETHERTYPE, HOP_LIMIT, NEXT_HEA
 from metallb_cli.layer2.socket_filter import Instruction, _Backwards
 from metallb_cli.model import AddressRange, merge_ranges
 
-SNAP_LENGTH = 256
-"""Bytes of a frame that are handed over: a message with more options than anybody sends."""
+SNAP_LENGTH = 190
+"""Bytes of a frame that are handed over: a message with 14 options, where one or two are usual. A longer message is cut
+and so refused. With the kernel's header a frame then fits into 256 bytes of a packet ring."""
 
 MAX_TRANSLATED = 2400
 """Instructions that the program may grow to when the kernel translates it to eBPF (measured on Linux 6.18: a load

@@ -63,19 +63,19 @@ class Driver:
         send_errors: frames that could not be sent because a queue was full.
     """
 
-    def __init__(self, frames: Frames, engine: Engine) -> None:
+    def __init__(self, sock: Frames, engine: Engine) -> None:
         self.engine = engine
         self.error: OSError | None = None
         self.worked = False
         self.send_errors = 0
-        self._frames = frames
+        self.socket = sock
 
     def receive(self, now: float) -> None:
         """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together."""
         self.worked = True
         engine = self.engine.receive_frame
         try:
-            for frame in self._frames.receive(FRAMES_PER_TURN):
+            for frame in self.socket.receive(FRAMES_PER_TURN):
                 engine(frame, now)
             self._send()
         except OSError as error:
@@ -96,4 +96,4 @@ class Driver:
     def _send(self) -> None:
         frames = self.engine.frames_to_send()
         if frames:
-            self.send_errors += self._frames.send(frames)
+            self.send_errors += self.socket.send(frames)

@@ -12,6 +12,8 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 from metallb_cli.layer2.socket_filter import MAX_RANGES, SNAP_LENGTH, Instruction, compile_filter, encode
 from metallb_cli.linux.frame_sender import FrameSender
@@ -88,10 +90,7 @@ class PacketSocket:
         Raises:
             OSError: the kernel refuses; ENOMEM means that the program is too long.
         """
-        code = ctypes.create_string_buffer(encode(program))
-        self._socket.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code))
-        )
+        attach_filter(self._socket, program)
 
     def receive(self, limit: int) -> list[bytes]:
         """Take the waiting frames, at most `limit`.
@@ -125,6 +124,14 @@ class PacketSocket:
             OSError: the interface went down or away.
         """
         return self._sender.send(frames)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give everything back. Can be called twice."""
@@ -160,6 +167,16 @@ class ArpSocket(PacketSocket):
                 # Kernels before 6.9 allow a socket 20 KiB (net.core.optmem_max), less than the longest program.
                 if error.errno != errno.ENOMEM or limit == _FEWER_RANGES[-1]:
                     raise
+
+
+def attach_filter(sock: socket.socket, program: list[Instruction]) -> None:
+    """Give a socket a classic BPF program.
+
+    Raises:
+        OSError: the kernel refuses; ENOMEM means that the program is too long.
+    """
+    code = ctypes.create_string_buffer(encode(program))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))
 
 
 def explain(error: OSError) -> str:

@@ -19,6 +19,9 @@ GOOD, BAD, DIM = "green", "bold red", "dim"
 FULL = 0.85
 """Share of a pool in use from which it is shown as a warning; MetalLB's second alert threshold."""
 
+MOST_PROBLEMS = 20
+"""Problems shown unless all are asked for; the gravest come first."""
+
 LONG_NAME = 24
 """Characters of namespace and name together that fit beside the other columns in a terminal of 80."""
 
@@ -41,7 +44,7 @@ def show_status(report: Report, out: TextIO, *, wide: bool = False, width: int |
     _section(console, "Speakers", _speakers(report.speakers, wide=wide), "no speaker has ever run in this namespace")
     if wide:
         _explanations(console, report.services)
-    _problems(console, report)
+    _problems(console, report, wide=wide)
 
 
 def _headline(console: Console, report: Report) -> None:
@@ -154,14 +157,17 @@ def _explanations(console: Console, services: tuple[ServiceReport, ...]) -> None
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
-def _problems(console: Console, report: Report) -> None:
+def _problems(console: Console, report: Report, *, wide: bool) -> None:
     if not report.problems:
         return
     console.print()
     console.print(Text("Problems", style="bold"))
-    for number, problem in enumerate(report.problems, 1):
+    for number, problem in enumerate(report.problems[: None if wide else MOST_PROBLEMS], 1):
         console.print(Text.assemble(f"  {number}. ", (problem.subject, "bold"), f": {problem.reason}"))
         console.print(Padding(Text(problem.message), (0, 0, 0, 5), expand=False))
+    left = len(report.problems) - MOST_PROBLEMS
+    if left > 0 and not wide:
+        console.print(Text(f"  ... and {left} more: see all with -o wide"))
 
 
 def age(seconds: float) -> str:

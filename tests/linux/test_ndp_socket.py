@@ -11,12 +11,11 @@ from ipaddress import IPv6Address
 import pytest
 
 from metallb_cli.layer2.ndp import UNSPECIFIED, Solicitation, encode_solicitation, group_mac, solicited_node
-from metallb_cli.layer2.ndp_filter import SNAP_LENGTH
 from metallb_cli.layer2.ndp_responder import NdpResponder
 from metallb_cli.layer2.responder import Counts
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ndp_groups import NeighbourGroups
-from metallb_cli.linux.ndp_socket import open_ndp_socket
+from metallb_cli.linux.ndp_socket import NdpSocket
 from metallb_cli.linux.netns import namespaces
 from metallb_cli.model import AddressRange
 
@@ -37,7 +36,8 @@ class Node:
         self.groups.advance()
         self.engine = NdpResponder(mac)
         self.engine.announce([ADDRESS, OTHER], time.monotonic())
-        self.driver = Driver(open_ndp_socket(name, index, [POOL]), self.engine, SNAP_LENGTH)
+        self.socket = NdpSocket(name, index, [POOL])
+        self.driver = Driver(self.socket, self.engine)
         self._stop, self._wake = socket.socketpair()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -45,7 +45,7 @@ class Node:
     def _run(self):
         while True:
             deadline = self.engine.next_deadline()
-            ready, *_ = select.select([self.driver.socket, self._stop], [], [], max(0, deadline - time.monotonic()))
+            ready, *_ = select.select([self.socket, self._stop], [], [], max(0, deadline - time.monotonic()))
             if self._stop in ready:
                 return
             now = time.monotonic()
@@ -56,7 +56,7 @@ class Node:
     def close(self):
         self._wake.send(b"x")
         self._thread.join(5)
-        for opened in (self._stop, self._wake, self.driver.socket, self.groups):
+        for opened in (self._stop, self._wake, self.socket, self.groups):
             opened.close()
 
 
@@ -203,3 +203,17 @@ def test_a_frame_for_a_vlan_on_top_of_the_interface_is_not_ours(lan):
                 break
             time.sleep(0.01)
         assert counts.requests == 1
+
+
+def test_the_ranges_can_change_while_frames_come(lan):
+    client, node = lan
+    with answering(node) as made:
+        made.engine.announce([ADDRESS, OTHER, FOREIGN], time.monotonic())
+        node.run(made.groups.want, [ADDRESS, OTHER, FOREIGN])
+        node.run(made.groups.advance)
+        made.socket.set_ranges([AddressRange(FOREIGN, FOREIGN)])
+        for address in (OTHER, FOREIGN):
+            client.run(subprocess.run, ["ip", "neigh", "del", str(address), "dev", "c0"], stderr=subprocess.DEVNULL)
+            knock(client, address)
+        assert neighbour(client, FOREIGN) == NODE_MAC
+        assert OTHER.packed not in {ip for ip, counts in made.engine.take_counts().items() if counts.responses}

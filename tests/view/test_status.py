@@ -140,3 +140,11 @@ def test_an_ipv6_pool_has_a_size_that_people_can_read():
 )
 def test_ages_are_written_as_kubectl_does(seconds, text):
     assert age(seconds) == text
+
+
+def test_of_very_many_problems_the_gravest_are_shown_and_the_rest_is_counted():
+    many = replace(SNAPSHOT, services=tuple(service(f"s{n}", requested=("10.0.0.1",)) for n in range(50)))
+    text = shown(many)
+    total = len(audit(many).problems)
+    assert f"... and {total - 20} more: see all with -o wide" in text
+    assert f"{total}. " in shown(many, wide=True)
