@@ -20,8 +20,8 @@ test: ## Set everything up, check the code and pass every test, a real kube-apis
 	@$(MAKE) --no-print-directory check
 	pytest -v --durations=15
 
-test-fast: setup ## The tests that need neither root nor a cluster: under a minute
-	pytest -q -m "not slow and not live and not cluster"
+test-fast: setup ## The tests that need neither root nor a cluster, on all cores: about a minute
+	pytest -q -n auto -m "not slow and not live and not cluster"
 
 check: setup ## Style, types, import contracts, generated manifest
 	ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from bench.flood import ROWS, Expected, Flood, Flooder, enable_napi
 from metallb_cli.linux.ebpf.engine import TcEngine
+from metallb_cli.linux.ebpf.syscalls import ATTACH_TCX_INGRESS, _call
 from metallb_cli.linux.netns import Namespace
 from metallb_cli.model import IPAddress
 
@@ -23,7 +25,11 @@ CLIENT_MAC = bytes.fromhex("020000000009")
 NODE_MAC = bytes.fromhex("020000000001")
 FOREVER = 1e6
 
+Samples = dict[str, dict[str, list[float]]]
+"""Figures of every round, by who answers and measure."""
+
 _SO_TIMESTAMPNS = 35
+_PROG_QUERY = 16  # of bpf(2)
 ROOT = Path(__file__).parents[1]
 
 
@@ -41,7 +47,7 @@ class Questions:
 class Cable:
     """Two namespaces, a veth pair `lan0` between them, and the flooder at the client's end."""
 
-    def __init__(self, name: str, questions: Questions) -> None:
+    def __init__(self, name: str, questions: Questions, *, stamp: bool = False) -> None:
         self.questions = questions
         self.stack = contextlib.ExitStack()
         self.client, self.node = (
@@ -54,18 +60,33 @@ class Cable:
             namespace.set_up("lan0")
             namespace.run(enable_napi, "lan0")
         self.index = self.node.run(socket.if_nametoindex, "lan0")
-        self.flooder = self.client.run(Flooder, "lan0", questions.expected)
+        self.flooder = self.client.run(Flooder, "lan0", questions.expected, stamp=stamp)
         self.stack.callback(self.flooder.close)
         self.own = self.flooder.prepare(questions.frames)
         self.pid: int | None = None
 
-    def flood(self, prepared: tuple[int, int], sent: int, settle: float = 0.05) -> Flood:
+    def flood(self, prepared: tuple[int, int], sent: int, *, batch: int = 64) -> Flood:
         """Flood from the client's end, on processor 0."""
-        return self.client.run(_on_processor, 0, lambda: self.flooder.run(prepared, sent, settle))
+        return self.client.run(_on_processor, 0, lambda: self.flooder.run(prepared, sent, batch=batch))
 
     def ask_one_by_one(self, count: int) -> list[float]:
         """Ask, wait for the reply, ask again; microseconds from before the send to the kernel's stamp on the reply."""
         return self.client.run(_on_processor, 0, lambda: _ask(self.questions.frames, count))
+
+    def require_programs(self, *, attached: bool) -> None:
+        """Make sure that a row measures what its name says: tc programs answer at the node's end, or none is there.
+
+        Raises:
+            RuntimeError: it is the other way round.
+        """
+        room = ctypes.create_string_buffer(64)
+        query = struct.pack("=4IQI36x", self.index, ATTACH_TCX_INGRESS, 0, 0, ctypes.addressof(room), 16)
+        result, answer = self.node.run(_call, _PROG_QUERY, query)
+        (count,) = struct.unpack_from("=I", answer, 24)
+        if result < 0 or bool(count) is not attached:
+            raise RuntimeError(
+                f"{count} tc programs are attached where there should be {'some' if attached else 'none'}"
+            )
 
     def close(self) -> None:
         """Remove everything."""
@@ -81,6 +102,7 @@ def with_kernel(cable: Cable) -> None:
         process.communicate(batch, timeout=60)
     if process.returncode:
         raise RuntimeError("ip could not add the addresses")
+    cable.require_programs(attached=False)
 
 
 def with_tc(cable: Cable) -> None:
@@ -89,6 +111,7 @@ def with_tc(cable: Cable) -> None:
     cable.stack.callback(engine.close)
     cable.node.run(engine.announce, cable.questions.addresses)
     engine.renew(FOREVER)
+    cable.require_programs(attached=True)
 
 
 def pin(pid: int, processor: int) -> None:
@@ -97,13 +120,13 @@ def pin(pid: int, processor: int) -> None:
         os.sched_setaffinity(int(thread.name), {processor})
 
 
-def rounds(cables: dict[str, Cable], number: int, floods: int, asks: int) -> dict[str, dict[str, float]]:
-    """Measure each cable in turn, so that all meet the same noise; the medians by cable and measure.
+def rounds(cables: dict[str, Cable], number: int, floods: int, asks: int) -> Samples:
+    """Measure each cable in turn, so that all meet the same noise; the figures of all rounds by cable and measure.
 
     Raises:
         RuntimeError: a reply was wrong.
     """
-    samples: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in cables}
+    samples: Samples = {name: defaultdict(list) for name in cables}
     for _ in range(number):
         for name, cable in cables.items():
             sent = floods * ROWS
@@ -120,26 +143,30 @@ def rounds(cables: dict[str, Cable], number: int, floods: int, asks: int) -> dic
             }
             for measure, value in figures.items():
                 samples[name][measure].append(value)
-    return {name: {m: statistics.median(v) for m, v in measures.items()} for name, measures in samples.items()}
+    return samples
 
 
-def table(title: str, results: dict[int, dict[str, dict[str, float]]]) -> str:
-    """One table in Markdown: a row for each number of addresses and responder, with ratios to the kernel."""
+def table(title: str, results: dict[int, Samples]) -> str:
+    """One table in Markdown. A ratio is the median of the rounds' ratios to the kernel in the same round."""
     heads = [title, "addresses", "replies/s", "× kernel", "answered", "ns/question"]
     heads += ["p50 µs", "× kernel", "p99 µs", "× kernel"]
     lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    for count, medians in results.items():
-        kernel = medians["kernel"]
-        for name, own in medians.items():
+    median = statistics.median
+    for count, samples in results.items():
+        for name, own in samples.items():
+            ratio = {
+                measure: median(x / y for x, y in zip(own[measure], samples["kernel"][measure], strict=True))
+                for measure in ("rate", "p50", "p99")
+            }
             cells = [
-                f"{own['rate']:,.0f}",
-                f"**{own['rate'] / kernel['rate']:.2f}**",
-                f"{100 * own['answered']:.2f} %",
-                f"{own['ns']:,.0f}",
-                f"{own['p50']:.1f}",
-                f"{own['p50'] / kernel['p50']:.2f}",
-                f"{own['p99']:.1f}",
-                f"{own['p99'] / kernel['p99']:.2f}",
+                f"{median(own['rate']):,.0f}",
+                f"**{ratio['rate']:.2f}**",
+                f"{100 * min(own['answered']):.2f} %",
+                f"{median(own['ns']):,.0f}",
+                f"{median(own['p50']):.1f}",
+                f"{ratio['p50']:.2f}",
+                f"{median(own['p99']):.1f}",
+                f"{ratio['p99']:.2f}",
             ]
             lines.append(f"| {name} | {count:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -153,7 +180,7 @@ def run_cases(
     number: int,
     floods: int,
     asks: int,
-) -> dict[int, dict[str, dict[str, float]]]:
+) -> dict[int, Samples]:
     """All rounds for each number of addresses."""
     results = {}
     for count in counts:

@@ -53,7 +53,6 @@ class Reason(enum.Enum):
     NODE_NETWORK_UNAVAILABLE = "nodeNetworkUnavailable"
     NODE_EXCLUDED = "nodeLabeledExcludeBalancers"
     BGP_NOT_ANNOUNCED = "BGPNotAnnounced"
-    FAMILY_NOT_ANNOUNCED = "IPv6NotAnnounced"
     ADDRESS_CONFLICT = "AddressConflict"
     OWNER_NOT_HOLDING = "OwnerNotHolding"
     UNEXPECTED_HOLDER = "UnexpectedHolder"

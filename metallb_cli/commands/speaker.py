@@ -62,6 +62,13 @@ Exit codes: 0 stopped by a signal, 1 a failure, 2 wrong usage.
     help="Seconds after which others take over from a node that died.",
 )
 @click.option("--renew", type=seconds(0.05), default=2.0, show_default=True, help="Seconds between Lease renewals.")
+@click.option(
+    "--l2-engine",
+    type=click.Choice(["auto", "packet", "tc"]),
+    default="auto",
+    show_default=True,
+    help="Who answers on the LAN: a process (packet; NET_RAW), or the kernel (tc; BPF and NET_ADMIN too) where it can.",
+)
 @click.option("--ignore-exclude-lb", is_flag=True, help="Announce also from nodes labelled as excluded.")
 @click.option(
     "--netns", metavar="NAME|PATH", help="Answer in this network namespace instead of the process's own; needs root."
@@ -81,6 +88,7 @@ def command(
     exclude: tuple[str, ...],
     lease_duration: float,
     renew: float,
+    l2_engine: str,
     ignore_exclude_lb: bool,
     netns: str | None,
 ) -> None:
@@ -133,6 +141,7 @@ def command(
         exclude=exclude or DEFAULT_EXCLUDE,
         on_state=speaker.on_link_state,
         on_exit=speaker.on_link_exit,
+        l2_engine=l2_engine,
         log_level=log_level,
         log_format=log_format,
     )

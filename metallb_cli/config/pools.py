@@ -225,7 +225,3 @@ def _warn(pool: Pool, name: Scalar, section: Section, problems: Problems) -> Non
         hint = "Use protocol: layer2 for addresses that must be reachable now."
         place = section.get("protocol") or section.node
         problems.warning(Code.BGP_NOT_ANNOUNCED, place, message, hint, pool.name)
-    elif pool.serves(6):
-        message = f"{section.subject}: IPv6 is not announced yet: its IPv6 addresses are assigned, and nobody answers"
-        hint = "Use IPv4 addresses for what must be reachable now."
-        problems.warning(Code.IPV6_NOT_ANNOUNCED, name, message, hint, pool.name)

@@ -66,7 +66,6 @@ class Code(enum.StrEnum):
     ARP_NETWORK_NEEDED = "arp-network-needed"
     ARP_NETWORK_IN_BGP = "arp-network-in-bgp"
     ARP_NETWORK_IGNORED = "arp-network-ignored"
-    IPV6_NOT_ANNOUNCED = "ipv6-not-announced"
     # -- bgp
     BGP_NOT_ANNOUNCED = "bgp-not-announced"
     ADVERTISEMENTS_NOT_BGP = "advertisements-not-bgp"

@@ -50,13 +50,14 @@ class LinkReport:
     """What is new in the link process; `fold` makes a LinkState of it.
 
     Attributes:
-        announced: None when it is as before.
+        generation: of the set in force, which the control process has sent and knows.
+        answering: IP versions whose addresses in that set are answered for: those with a usable interface.
         counts: what was counted since the previous report, by address; zero is left out.
     """
 
     generation: int = 0
     interfaces: tuple[Interface, ...] = ()
-    announced: tuple[IPAddress, ...] | None = None
+    answering: tuple[int, ...] = ()
     counts: dict[IPAddress, AddressCounters] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
     last_error: str = ""
@@ -73,10 +74,14 @@ class Refusal:
 Message = AnnouncementSet | Stop | LinkReport | Refusal
 
 
-def fold(state: LinkState, report: LinkReport) -> LinkState:
-    """Return the state after a report. A withdrawn address keeps its counters until the next change of `announced`."""
+def fold(state: LinkState, report: LinkReport, announced: tuple[IPAddress, ...]) -> LinkState:
+    """Return the state after a report, of which `generation` and `answering` mean these announced addresses.
+
+    Pass the same object as in `state` while they are unchanged. A withdrawn address keeps its counters in the state
+    that withdraws it, and in no later one.
+    """
     counters = dict(state.counters)
-    if report.announced is not None:
+    if announced is not state.announced:
         known = frozenset(state.announced)
         counters = {address: counted for address, counted in counters.items() if address in known}
     for address, new in report.counts.items():
@@ -87,7 +92,7 @@ def fold(state: LinkState, report: LinkReport) -> LinkState:
     return LinkState(
         generation=report.generation,
         interfaces=report.interfaces,
-        announced=state.announced if report.announced is None else report.announced,
+        announced=announced,
         counters=counters,
         drops=report.drops,
         last_error=report.last_error,
@@ -178,7 +183,7 @@ def _report_fields(message: LinkReport) -> dict[str, Any]:
         "type": "report",
         "generation": message.generation,
         "interfaces": [[i.name, i.index, i.mac.hex(), i.verdict.value] for i in message.interfaces],
-        "announced": None if message.announced is None else _runs(message.announced),
+        "answering": list(message.answering),
         "counts": [[a.version, int(a), c.requests, c.responses, c.gratuitous] for a, c in message.counts.items()],
         "drops": message.drops,
         "last_error": message.last_error,
@@ -193,7 +198,7 @@ def _report(fields: dict[str, Any]) -> LinkReport:
             Interface(_text(name), _count(index), bytes.fromhex(mac), Reason(verdict))
             for name, index, mac, verdict in _list(fields["interfaces"])
         ),
-        announced=None if fields["announced"] is None else _addresses(fields["announced"]),
+        answering=tuple(map(_count, _list(fields["answering"]))),
         counts={
             _FAMILIES[str(version)](_count(address)): AddressCounters(*map(_count, counted))
             for version, address, *counted in _list(fields["counts"])

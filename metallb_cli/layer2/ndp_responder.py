@@ -124,6 +124,10 @@ class NdpResponder:
             self._out.append(self._advertiser.unsolicited(ip))
             self._held[ip].unsolicited += 1
 
+    def tell_again(self, now: float) -> None:
+        """Tell everybody about every address, as if it were new: the neighbours may have changed."""
+        self._schedule.restart(now)
+
     def next_deadline(self) -> float | None:
         """When `handle_timer` has something to do, on the clock of `now`; None for never."""
         return self._schedule.next_deadline()

@@ -3,7 +3,7 @@
 Whoever drives a Responder calls `announce` when the set of addresses changes, `receive_frame` for every frame, and
 `handle_timer` at `next_deadline()`; after each it sends what `frames_to_send` returns. A Responder lives as long as the
 interface is usable with one MAC address. After a link-up or a change of MAC a new one takes its place, to which every
-address is new, so that all are told to the neighbours again.
+address is new, so that all are told to the neighbours again. After a short interruption, `tell_again` does that.
 """
 
 from __future__ import annotations
@@ -150,6 +150,10 @@ class Responder:
             claim = ip + BROADCAST + ip
             self._out += (as_request + claim, as_reply + claim)
             self._held[ip].gratuitous += 2
+
+    def tell_again(self, now: float) -> None:
+        """Tell everybody about every address, as if it were new: the neighbours may have changed."""
+        self._schedule.restart(now)
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` has something to do, on the clock of `now`; None for never."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Collection
 
 GRATUITOUS_INTERVAL = 1.1
@@ -20,6 +21,9 @@ their ARP entry for up to 20 minutes: traffic then goes nowhere. Three refreshes
 
 BATCH = 64
 """Addresses per `handle_timer`: a large set is told in turns with answering, never in one burst of its own."""
+
+REFRESH_GRID = 0.1
+"""Refreshes come at multiples of so many seconds, so that one wake-up serves all the addresses due by then."""
 
 _GOLDEN = 2654435769  # 2**32 / golden ratio: consecutive addresses get evenly spread phases
 
@@ -61,6 +65,10 @@ class Schedule:
         for ip in addresses:
             self._turns.pop(ip, None)
 
+    def restart(self, now: float) -> None:
+        """Treat every address as new."""
+        self.add(list(self._turns), now)
+
     def take_due(self, now: float, limit: int) -> list[bytes]:
         """Return the addresses that are due, at most `limit`, and set when each is next."""
         due: list[bytes] = []
@@ -91,7 +99,7 @@ def _advance(turn: _Turn, ip: bytes, now: float) -> None:
         turn.due += REFRESH_PERIOD
     else:  # the first refresh, or one after a long stop of the process: spread over the whole period
         turn.refreshing = True
-        turn.due = now + REFRESH_PERIOD * phase(ip)
+        turn.due = math.ceil((now + REFRESH_PERIOD * phase(ip)) / REFRESH_GRID) * REFRESH_GRID
 
 
 def phase(ip: bytes) -> float:

@@ -34,6 +34,9 @@ class Engine(Protocol):
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
 
+    def tell_again(self, now: float) -> None:
+        """Tell everybody about every address."""
+
     def next_deadline(self) -> float | None:
         """When something is due."""
 

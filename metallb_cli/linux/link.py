@@ -14,17 +14,19 @@ import signal
 import socket
 import time
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from types import FrameType
 
-from metallb_cli.errors import MetalLBError
+from metallb_cli.errors import MetalLBError, PermissionMissingError, UsageError
 from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, Refusal, Stop
 from metallb_cli.layer2.responder import Drop
 from metallb_cli.linux import netns, privileges
 from metallb_cli.linux.channel import Channel
+from metallb_cli.linux.ebpf import support
 from metallb_cli.linux.interfaces import Interfaces
 from metallb_cli.linux.links import Excluded, LinkWatcher
 from metallb_cli.linux.poller import Poller
+from metallb_cli.linux.port import L2Engine
 from metallb_cli.model import AddressCounters, Conflict, IPAddress
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,11 @@ log = logging.getLogger(__name__)
 REPORT_INTERVAL = 1.0
 """Seconds between reports of counters. Other changes are reported at once."""
 
-COUNTS_PER_REPORT = 1024
-"""Addresses in one report: some 3 ms of work, in which no frame is answered. The rest follows after MORE_COUNTS."""
+KERNEL_LEASE = 1.0
+"""Seconds for which the kernel goes on answering when this process stands still. Renewed four times as often."""
+
+COUNTS_PER_REPORT = 512
+"""Addresses in one report: some 2 ms of work, in which no frame is answered. The rest follows after MORE_COUNTS."""
 
 MORE_COUNTS = 0.02
 """Seconds until the next part of the counters."""
@@ -48,19 +53,28 @@ class LinkOptions:
         network: network namespace to answer in, by name or path; None is the present one.
         exclude: regular expressions of interface names to keep away from.
         orphan_grace: seconds to go on answering after the control process ended.
+        l2_engine: who answers; None for the kernel where it can, else this process.
     """
 
     fd: int
     network: str | None = None
     exclude: tuple[str, ...] = ()
     orphan_grace: float = 0.0
+    l2_engine: L2Engine | None = None
 
 
 def run(options: LinkOptions) -> int:
-    """Be the link process until told to stop; return the exit code."""
+    """Be the link process until told to stop; return the exit code.
+
+    Raises:
+        UsageError: nobody is at the other end.
+    """
     if options.orphan_grace <= 0:
         privileges.die_with_parent()
-    channel = Channel(socket.socket(fileno=options.fd))
+    try:
+        channel = Channel(socket.socket(fileno=options.fd))
+    except OSError as error:
+        raise UsageError(f"file descriptor {options.fd} is no socket: only the speaker starts this command") from error
     try:
         loop = _prepare(options, channel)
     except MetalLBError as error:
@@ -74,9 +88,10 @@ def _prepare(options: LinkOptions, channel: Channel) -> Loop:
     privileges.require({"CAP_NET_RAW"}, purpose="open raw sockets on the LAN")
     if options.network is not None:
         netns.enter(options.network)
-    loop = Loop(channel, options)
+    l2_engine = _choose(options.l2_engine)
+    loop = Loop(channel, options, l2_engine)
     time.tzset()  # reads a file, which the logs may need later
-    privileges.keep_only({"CAP_NET_RAW"})
+    privileges.keep_only({"CAP_NET_RAW"} | (support.CAPABILITIES if l2_engine is L2Engine.TC else set()))
     if not privileges.close_files():
         log.warning(
             "this kernel has no Landlock: the link process could open files, such as a token, if it were misled"
@@ -86,20 +101,39 @@ def _prepare(options: LinkOptions, channel: Channel) -> Loop:
     return loop
 
 
+def _choose(wanted: L2Engine | None) -> L2Engine:
+    """Return the engine to use, and say in one line which and why.
+
+    Raises:
+        PermissionMissingError: the tc engine is asked for by name and cannot be had.
+    """
+    if wanted is L2Engine.PACKET:
+        log.info("layer-2 engine: packet, as told")
+        return L2Engine.PACKET
+    why_not = support.supported()
+    if why_not is None:
+        log.info("layer-2 engine: tc, so the kernel answers by itself; it has the capabilities and tcx")
+        return L2Engine.TC
+    if wanted is L2Engine.TC:
+        raise PermissionMissingError(f"the tc engine cannot be used: {why_not}. Or choose --l2-engine packet")
+    log.info("layer-2 engine: packet, so this process answers; tc is not used: %s", why_not)
+    return L2Engine.PACKET
+
+
 class Loop:
     """Waits for frames, changes of interfaces, messages and deadlines."""
 
-    def __init__(self, channel: Channel, options: LinkOptions) -> None:
+    def __init__(self, channel: Channel, options: LinkOptions, l2_engine: L2Engine) -> None:
         self._channel = channel
         self._orphan_grace = options.orphan_grace
         self._poller = Poller()
         self._watcher = LinkWatcher()
-        self._interfaces = Interfaces(Excluded(options.exclude), self._poller)
+        self._interfaces = Interfaces(Excluded(options.exclude), self._poller, l2_engine)
+        self._renew_at: float | None = 0.0 if l2_engine is L2Engine.TC else None
         self._generation = 0
         self._stopping = ""  # why, as soon as it is
         self._end: float | None = None  # when to stop, after the control process has gone
         self._report_at: float | None = 0.0  # at once: the first report says that the link process works
-        self._reported: tuple[IPv4Address, ...] | None = None
         self._conflicts: frozenset[tuple[IPAddress, bytes]] = frozenset()
 
     def run(self) -> int:
@@ -120,13 +154,18 @@ class Loop:
         return 0
 
     def _turn(self) -> None:
-        deadlines = (self._interfaces.next_deadline(), self._end, self._report_at)
+        deadlines = (self._interfaces.next_deadline(), self._end, self._report_at, self._renew_at)
         deadline = min((at for at in deadlines if at is not None), default=None)
         now = self._poller.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if self._renew_at is not None and (self._renew_at <= now or self._interfaces.changed):
+            # An interface that has just come up has a lease of its own, which wants its first renewal now.
+            self._interfaces.renew(now + KERNEL_LEASE)
+            self._renew_at = now + KERNEL_LEASE / 4
         self._interfaces.tick(now)
         if self._interfaces.changed:
             self._report_at = now
-        elif self._report_at is None and self._interfaces.worked:
+        elif self._report_at is None and (self._interfaces.worked or self._renew_at is not None):
+            # What the kernel answers wakes nobody, so its counters are looked at from time to time.
             self._report_at = now + REPORT_INTERVAL
         if self._report_at is not None and self._report_at <= now:
             self._report(now)
@@ -158,23 +197,24 @@ class Loop:
             return
         self._report_at = None
         interfaces = self._interfaces
+        news = interfaces.changed or interfaces.worked
         interfaces.changed = interfaces.worked = False
         conflicts = interfaces.conflicts()
         self._tell_conflicts(conflicts)
-        announced = interfaces.announced()
         counts = interfaces.take_counts(COUNTS_PER_REPORT)
+        if not news and not counts:
+            return
         self._channel.send(
             LinkReport(
                 generation=self._generation,
                 interfaces=interfaces.interfaces(),
-                announced=None if announced == self._reported else announced,
-                counts={IPv4Address(ip): AddressCounters(*counted) for ip, counted in counts.items()},
+                answering=interfaces.answering(),
+                counts={ip_address(ip): AddressCounters(*counted) for ip, counted in counts.items()},
                 drops=interfaces.drops(),
                 last_error=interfaces.last_error,
                 conflicts=conflicts,
             )
         )
-        self._reported = announced
         if len(counts) >= COUNTS_PER_REPORT:
             self._report_at = now + MORE_COUNTS
         elif not self._channel.flush():

@@ -17,7 +17,7 @@ from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, MessageReader, Refusal, Stop, encode, fold
 from metallb_cli.linux import privileges
 from metallb_cli.linux.links import DEFAULT_EXCLUDE
-from metallb_cli.model import LinkState
+from metallb_cli.model import IPAddress, LinkState
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class LinkProcess:
         on_state: called with each new state, from a thread of this object. Must not block.
         on_exit: called once, from that thread, when the process has ended: with its exit code, negative for a signal.
         orphan_grace: seconds for which it goes on answering when this process dies without `stop`.
+        l2_engine: `packet`, `tc`, or `auto` for the kernel (`tc`) where it can answer.
         log_level: of its log, which goes to this process's standard error, in MetalLB's words.
         log_format: `json` or `text`.
     """
@@ -52,10 +53,12 @@ class LinkProcess:
         on_exit: Callable[[int], None] = lambda _code: None,
         *,
         orphan_grace: float = 0.0,
+        l2_engine: str = "auto",
         log_level: str = "info",
         log_format: str = "json",
     ) -> None:
         self._arguments = ["--log-level", log_level, "--log-format", log_format, "--orphan-grace", str(orphan_grace)]
+        self._arguments += ["--l2-engine", l2_engine]
         if netns is not None:
             self._arguments += ["--netns", netns]
         for pattern in exclude:
@@ -64,6 +67,7 @@ class LinkProcess:
         self._on_exit = on_exit
         self._socket, self._far_end = socket.socketpair()
         self._lock = threading.Lock()
+        self._sets = {0: AnnouncementSet()}  # those sent since the one that was in force by the last report
         self._process: subprocess.Popen[bytes] | None = None
         self._settled = threading.Event()  # it has reported, or failed to
         self._problem = ""
@@ -81,7 +85,9 @@ class LinkProcess:
             LinkError: it cannot; the message says why.
         """
         # A send that waits longer means a stuck process. The kernel keeps the time, as the reader shares the socket.
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(SEND_TIMEOUT), 0))
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", *divmod(int(SEND_TIMEOUT * 1e6), 1_000_000))
+        )
         self._thread.start()
         if not self._settled.wait(START_TIMEOUT):
             self._problem = f"it did not report within {START_TIMEOUT:.0f} s"
@@ -95,7 +101,9 @@ class LinkProcess:
         Raises:
             LinkError: the process has ended, or is stuck and was killed.
         """
-        self._send(encode(announcements))
+        data = encode(announcements)
+        self._sets[announcements.generation] = announcements
+        self._send(data)
 
     def stop(self, timeout: float = 2.0) -> None:
         """End the process and reap it: ask, after half of `timeout` seconds terminate, after all of it kill."""
@@ -168,6 +176,8 @@ class LinkProcess:
 
     def _read(self) -> None:
         reader, state = MessageReader(), LinkState()
+        in_force: tuple[int, tuple[int, ...]] = (0, ())
+        announced: tuple[IPAddress, ...] = ()
         while True:
             try:
                 data = self._socket.recv(1 << 18)
@@ -177,9 +187,21 @@ class LinkProcess:
                 return
             for message in reader.feed(data):
                 if isinstance(message, LinkReport):
-                    state = fold(state, message)
+                    if (message.generation, message.answering) != in_force:
+                        in_force = message.generation, message.answering
+                        announced = self._announced(message)
+                    state = fold(state, message, announced)
                     self._on_state(state)
                     self._settled.set()
                 elif isinstance(message, Refusal):
                     self._problem = message.message
                     self._settled.set()
+
+    def _announced(self, report: LinkReport) -> tuple[IPAddress, ...]:
+        """What the link process says it answers for; forget the sets from before."""
+        sent = self._sets.get(report.generation)
+        if sent is None:
+            raise LinkError(f"the link process reports generation {report.generation}, which it was not given")
+        for generation in [generation for generation in list(self._sets) if generation < report.generation]:
+            del self._sets[generation]
+        return tuple(address for address in sent.addresses if address.version in report.answering)

@@ -74,15 +74,11 @@ class Link:
     carrier_changes: int = 0
 
     def replugged(self, before: Link) -> bool:
-        """Whether neighbours must be told again: another MAC, a cable that was out, or a link that only now transmits.
+        """Whether neighbours must be told again: the cable was out, or the link only now transmits.
 
         The kernel shows the carrier at once, but lets frames out up to a second later: when it sets IFF_RUNNING.
         """
-        return (
-            self.mac != before.mac
-            or self.carrier_changes != before.carrier_changes
-            or bool(self.flags & ~before.flags & _IFF_RUNNING)
-        )
+        return self.carrier_changes != before.carrier_changes or bool(self.flags & ~before.flags & _IFF_RUNNING)
 
 
 @dataclass(frozen=True, slots=True)

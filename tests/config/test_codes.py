@@ -257,7 +257,6 @@ WARNINGS = [
         pool("arp-network: «nonsense»", protocol="ndp", addresses="[fc00::/64]"),
         "arp-network has no effect with protocol ndp",
     ),
-    (Code.IPV6_NOT_ANNOUNCED, pool(name="«a»", addresses="[10.0.0.0/24, fc00::/64]"), "IPv6 is not announced yet"),
     (Code.BGP_NOT_ANNOUNCED, pool(name="a", protocol="«»bgp"), "BGP is not announced yet", "a"),
     (Code.BGP_NOT_ANNOUNCED, "«»" + peer(), "BGP is not announced yet: no session is opened"),
     (

@@ -181,6 +181,18 @@ class TestGratuitous:
         responder.handle_timer(0.5)
         assert frames(responder) == []
 
+    def test_told_again_every_address_is_as_if_new_and_still_answered_for(self):
+        responder = fresh(VIP)
+        self.times(responder, 20.0)
+        responder.tell_again(30.0)
+        assert responder.receive_frame(QUESTION.encode(), 30.0) is None
+        responder.frames_to_send()
+        told = []
+        while (deadline := responder.next_deadline()) < 35.0:
+            responder.handle_timer(deadline)
+            told += [round(deadline - 30.0, 1)] * (len(responder.frames_to_send()) // 2)
+        assert told == [0.0, 1.1, 2.2, 3.3, 4.4]
+
     def test_only_the_address_that_is_new_is_told(self):
         responder = fresh(VIP)
         responder.announce([VIP, OTHER], 0.5)

@@ -58,4 +58,5 @@ def test_the_installation_is_accepted_and_installing_it_again_changes_nothing(la
     laptop.kubectl("delete", "-n", "metal-system", "deployment/controller", "daemonset/speaker")
     laptop.kubectl("apply", "-f", METALLB)
     assert "vlan" not in laptop.get("daemonset", "speaker")["spec"]["template"]["spec"]["nodeSelector"]
-    laptop.kubectl("delete", "--wait=false", "--ignore-not-found", "-f", METALLB)
+    for path in (str(EXAMPLES / "simplehttp.yml"), METALLB):
+        laptop.kubectl("delete", "--wait=false", "--ignore-not-found", "-f", path)

@@ -77,8 +77,8 @@ def ensure_assets(say=print):
     tools = [tool for tool in ("bash", "apt-get", "dpkg", "tar") if shutil.which(tool) is None]
     if tools:
         raise AssetsMissing(
-            f"a real kube-apiserver is missing, and cannot be built without {', '.join(tools)} (that takes Debian 12): set "
-            "KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd, as `setup-envtest use -p path` prints it"
+            f"there is no kube-apiserver in {folder}, and building one (on Debian 12) needs {', '.join(tools)}: "
+            "install that, or set KUBEBUILDER_ASSETS to a folder with both programs, as `setup-envtest use` makes one"
         )
     say(f"building kube-apiserver 1.20.2 into {folder}: about 3 minutes on 2 cores, once")
     environment = {**os.environ, "KUBE_ASSETS_DIR": str(folder), "PYTHON": sys.executable}

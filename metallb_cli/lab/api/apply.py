@@ -62,7 +62,7 @@ def apply(
         for path in sorted(ownership.leaves(ownership.common(fields, mine))):
             if ownership.value_at(live, path, schema) != ownership.value_at(applied, path, schema):
                 conflicts.append((entry["manager"], path))
-                fields = ownership.without(fields, _tree(path))
+                fields = ownership.difference(fields, _tree(path))
         if fields:
             kept.append({**entry, "fieldsV1": fields})
             others = ownership.joined(others, fields)
@@ -70,7 +70,7 @@ def apply(
         raise _conflict(conflicts)
     result: Json = ownership.merged(live, wanted, schema)
     if previous:
-        given_up = ownership.without(ownership.without(previous["fieldsV1"], mine), others)
+        given_up = ownership.difference(ownership.difference(previous["fieldsV1"], mine), others)
         result = ownership.remove_at(result, given_up, schema)
     if previous and previous["fieldsV1"] == mine:
         kept.append(previous)

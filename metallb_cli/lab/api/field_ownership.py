@@ -95,6 +95,19 @@ def without(tree: Fields, other: Fields) -> Fields:
     return result
 
 
+def difference(tree: Fields, other: Fields) -> Fields:
+    """The fields of `tree` that are not in `other`, where a leaf stands for itself only: an empty map owns no key."""
+    result = {}
+    for key, below in tree.items():
+        if key not in other:
+            result[key] = below
+        elif below:
+            rest = difference(below, other[key] or {".": {}})
+            if rest and rest.keys() != {"."}:
+                result[key] = rest
+    return result
+
+
 def joined(tree: Fields, other: Fields) -> Fields:
     """The fields of both."""
     result = dict(tree)
@@ -104,15 +117,12 @@ def joined(tree: Fields, other: Fields) -> Fields:
 
 
 def common(tree: Fields, other: Fields) -> Fields:
-    """The fields in both; where one has a leaf and the other a part of it, the part."""
+    """The fields in both."""
     result = {}
     for key in tree.keys() & other.keys() - {"."}:
-        if tree[key] and other[key]:
-            below = common(tree[key], other[key])
-            if below:
-                result[key] = below
-        else:
-            result[key] = tree[key] or other[key]
+        below = common(tree[key], other[key])
+        if below or not (tree[key] or other[key]):
+            result[key] = below
     return result
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from metallb_cli.lab.api import bodies, discovery, lists, operations, tables, views, watches
+from metallb_cli.lab.api import bodies, discovery, lists, operations, requests, tables, views, watches
 from metallb_cli.lab.api.faults import Faults
 from metallb_cli.lab.api.operations import Operations, Writer
 from metallb_cli.lab.api.refusals import (
@@ -23,9 +23,7 @@ from metallb_cli.lab.api.refusals import (
     invalid,
     method_not_allowed,
     no_such_path,
-    not_acceptable,
     required,
-    too_large,
     unsupported_media,
     version_too_large,
 )
@@ -36,30 +34,12 @@ from metallb_cli.lab.api.store import Stored, encode
 log = logging.getLogger(__name__)
 
 MAX_JOURNAL = 50_000
-MAX_MANAGER = 128
-"""Characters of a name in managedFields."""
 PATCH_TYPES = (
     operations.JSON_PATCH,
     operations.MERGE_PATCH,
     operations.STRATEGIC_PATCH,
     operations.APPLY_PATCH,
 )
-FORMS = {"as=Table": "table", "as=PartialObjectMetadata": "partial", "as=PartialObjectMetadataList": "partial"}
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a path names; an empty name means the whole collection."""
-
-    resource: Resource
-    namespace: str
-    name: str
-    subresource: str
-
-    @property
-    def label(self) -> str:
-        """As in RBAC rules: `services`, `services/status`."""
-        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +107,8 @@ class Frontend:
             if request.method != "GET":
                 raise method_not_allowed()
             return self._discovery(path)
-        verb = _verb(request, target)
-        body = await _body(request)
+        verb = requests.read_verb(request, target)
+        body = await requests.read_body(request)
         try:
             rule = await self._faults.before(verb, target.label)
             response = await self._do(request, target, verb, body)
@@ -141,7 +121,7 @@ class Frontend:
             request.transport.abort()
         return response
 
-    def _note(self, request: web.BaseRequest, target: Target, verb: str, status: int) -> None:
+    def _note(self, request: web.BaseRequest, target: requests.Target, verb: str, status: int) -> None:
         agent = request.headers.get("User-Agent", "")
         self.journal.append(
             RequestRecord(verb, target.label, target.namespace, target.name, status, agent, time.monotonic())
@@ -172,7 +152,7 @@ class Frontend:
                 return _json(discovery.openapi("/".join(rest), registry))
         raise no_such_path()
 
-    def _target(self, path: list[str]) -> Target | None:
+    def _target(self, path: list[str]) -> requests.Target | None:
         """The resource, namespace, name and subresource of a path; None when it is about none."""
         match path:
             case ["api", version, *rest] if rest:
@@ -192,13 +172,15 @@ class Frontend:
             raise no_such_path()
         if bool(namespace) != resource.namespaced and (namespace or name):
             raise no_such_path()
-        return Target(resource, namespace, name, subresource)
+        return requests.Target(resource, namespace, name, subresource)
 
     # -- verbs
 
-    async def _do(self, request: web.BaseRequest, target: Target, verb: str, body: bytes) -> web.StreamResponse:
+    async def _do(
+        self, request: web.BaseRequest, target: requests.Target, verb: str, body: bytes
+    ) -> web.StreamResponse:
         query, media_type = request.query, request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        form = _form(request)
+        form = requests.read_form(request)
         if verb == "watch":
             return await self._watch(request, target, form)
         if verb == "list":
@@ -209,7 +191,7 @@ class Frontend:
                 raise version_too_large(version, self._store.version)
             stored = self._operations.get(target.resource, target.namespace, target.name)
             return self._object(target, stored, query, form)
-        writer = _writer(request)
+        writer = requests.read_writer(request)
         if verb == "deletecollection":
             return self._delete_collection(target, query, body, media_type, writer)
         if verb == "delete":
@@ -220,18 +202,18 @@ class Frontend:
                     if ("gracePeriodSeconds" in query)
                     else options
                 )
-            writer = _writer(request, options)
+            writer = requests.read_writer(request, options)
             stored, gone = self._operations.delete(target.resource, target.namespace, target.name, options, writer)
             return _json(_deleted(target, stored)) if gone else self._object(target, stored, query, form)
         if verb == "create" and target.subresource == "binding":
             self._operations.bind(target.namespace, target.name, bodies.parse_object(body, media_type), writer)
             return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
         if verb == "create":
-            sent = _typed(target, bodies.parse_object(body, media_type))
+            sent = requests.check_type(target, bodies.parse_object(body, media_type))
             stored = self._operations.create(target.resource, target.namespace, sent, writer)
             return self._object(target, stored, query, form, 201)
         if verb == "update":
-            sent = _typed(target, bodies.parse_object(body, media_type))
+            sent = requests.check_type(target, bodies.parse_object(body, media_type))
             stored, new = self._operations.replace(
                 target.resource, target.namespace, target.name, target.subresource, sent, writer
             )
@@ -239,7 +221,7 @@ class Frontend:
         return self._patch(request, target, media_type, body, writer, form)
 
     def _patch(
-        self, request: web.BaseRequest, target: Target, media_type: str, body: bytes, writer: Writer, form: str
+        self, request: web.BaseRequest, target: requests.Target, media_type: str, body: bytes, writer: Writer, form: str
     ) -> web.Response:
         if media_type not in PATCH_TYPES:
             raise unsupported_media(
@@ -253,13 +235,13 @@ class Frontend:
                 raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
             if not isinstance(patch, dict):
                 raise bad_request("the object provided is unrecognized: it is no object")
-            _typed(target, patch)
+            requests.check_type(target, patch)
         stored, new = self._operations.patch(
             target.resource, target.namespace, target.name, target.subresource, media_type, patch, writer
         )
         return self._object(target, stored, request.query, form, 201 if new else 200)
 
-    def _list(self, target: Target, query: Mapping[str, str], form: str) -> web.Response:
+    def _list(self, target: requests.Target, query: Mapping[str, str], form: str) -> web.Response:
         resource = target.resource
         selection = parse_selection(resource, target.namespace, query)
         page = lists.read_page(self._store, self._store.table(resource), selection, query)
@@ -276,7 +258,7 @@ class Frontend:
         return _json({**partial, "items": [tables.partial(each) for each in objects]})
 
     def _delete_collection(
-        self, target: Target, query: Mapping[str, str], body: bytes, media_type: str, writer: Writer
+        self, target: requests.Target, query: Mapping[str, str], body: bytes, media_type: str, writer: Writer
     ) -> web.Response:
         options = bodies.parse_object(body, media_type) if body else {}
         resource = target.resource
@@ -288,7 +270,7 @@ class Frontend:
         head = encode({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
         return _raw(b'%s,"items":[%s]}' % (head[:-1], b",".join(views.item_raw(resource, each) for each in selected)))
 
-    async def _watch(self, request: web.BaseRequest, target: Target, form: str) -> web.StreamResponse:
+    async def _watch(self, request: web.BaseRequest, target: requests.Target, form: str) -> web.StreamResponse:
         resource = target.resource
         selection = parse_selection(resource, target.namespace, request.query)
         if target.name:
@@ -313,7 +295,7 @@ class Frontend:
         return response
 
     def _object(
-        self, target: Target, stored: Stored, query: Mapping[str, str], form: str, status: int = 200
+        self, target: requests.Target, stored: Stored, query: Mapping[str, str], form: str, status: int = 200
     ) -> web.Response:
         resource, subresource = target.resource, target.subresource
         if form == "json" or subresource == "scale":
@@ -325,97 +307,7 @@ class Frontend:
         return _json(tables.as_table(resource, [obj], metadata, _now(), include=query.get("includeObject", "")), status)
 
 
-async def _body(request: web.BaseRequest) -> bytes:
-    """The whole body.
-
-    Raises:
-        Refusal: 413, it is too long.
-    """
-    if not request.can_read_body:
-        return b""
-    body = bytearray()
-    too_long = (request.content_length or 0) > bodies.MAX_BODY
-    while not too_long and (chunk := await request.content.readany()):
-        body += chunk
-        too_long = len(body) > bodies.MAX_BODY
-    if too_long:
-        raise too_large(bodies.MAX_BODY)
-    return bytes(body)
-
-
-def _verb(request: web.BaseRequest, target: Target) -> str:
-    """As RBAC names it.
-
-    Raises:
-        Refusal: 405.
-    """
-    method, name, subresource = request.method, target.name, target.subresource
-    if method == "GET" and watches.is_true(request.query, "watch") and not subresource:
-        return "watch"
-    if method == "POST" and subresource == "binding":
-        return "create"
-    if not name:
-        verb = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}.get(method)
-        if verb == "create" and target.resource.namespaced and not target.namespace:
-            verb = None
-    else:
-        verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method)
-        if subresource == "binding" or (subresource and verb == "delete"):
-            verb = None
-    if verb is None:
-        raise method_not_allowed()
-    return verb
-
-
-def _form(request: web.BaseRequest) -> str:
-    """What the client would like best of what we have: `json`, `table` or `partial`.
-
-    Raises:
-        Refusal: 406.
-    """
-    accept = request.headers.get("Accept", "")
-    if accept in ("", "*/*", "application/json"):
-        return "json"
-    for entry in accept.split(","):
-        media_type, *parameters = [part.strip() for part in entry.split(";")]
-        if media_type not in ("application/json", "application/*", "*/*"):
-            continue
-        form = next((FORMS[each] for each in parameters if each in FORMS), None)
-        if form is not None and "g=meta.k8s.io" in parameters:
-            return form
-        if not any(each.startswith("as=") for each in parameters):
-            return "json"
-    raise not_acceptable()
-
-
-def _writer(request: web.BaseRequest, options: Json | None = None) -> Writer:
-    query = request.query
-    dry_run = query.getall("dryRun", []) or (options or {}).get("dryRun") or []
-    if dry_run not in ([], ["All"], "All"):
-        raise bad_request(f'dryRun: Unsupported value: {dry_run!r}: supported values: "All"')
-    manager = query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0] or "unknown"
-    return Writer(manager[:MAX_MANAGER], bool(dry_run), watches.is_true(query, "force"))
-
-
-def _typed(target: Target, sent: Json) -> Json:
-    """The object, if it is of the kind that belongs to the path, or says nothing about its kind.
-
-    Raises:
-        Refusal: 400.
-    """
-    resource = target.resource
-    expected = (resource.api_version, resource.kind)
-    if target.subresource == "scale":
-        expected = (views.SCALE, "Scale")
-    found = (sent.get("apiVersion") or expected[0], sent.get("kind") or expected[1])
-    if found != expected:
-        raise bad_request(
-            f"{found[1]} in version {found[0]} cannot be handled as a {expected[1]} in version {expected[0]}"
-        )
-    return sent
-
-
-def _deleted(target: Target, stored: Stored) -> Json:
+def _deleted(target: requests.Target, stored: Stored) -> Json:
     group = {"group": target.resource.group} if target.resource.group else {}
     return {
         "kind": "Status",

@@ -189,3 +189,30 @@ def _key_problem(key: str) -> str:
     if not NAME_PART.fullmatch(name):
         return "the name part must consist of alphanumeric characters, '-', '_' or '.', 63 at most"
     return ""
+
+
+def split_changed(new: Json, before: Json) -> tuple[Json, Json]:
+    """What of an object is as before, and the rest, without nulls; each field of the metadata counts by itself."""
+    same = {key: value for key, value in before.items() if key in new and new[key] == value}
+    rest = {key: value for key, value in new.items() if key not in same}
+    metadata, old = rest.get("metadata"), before.get("metadata")
+    if isinstance(metadata, dict) and old:
+        kept = {key: value for key, value in old.items() if key in metadata and metadata[key] == value}
+        same["metadata"] = kept
+        rest["metadata"] = {key: value for key, value in metadata.items() if key not in kept}
+    return same, drop_nulls(rest)
+
+
+def only_what_may_change(resource: Resource, before: Json, new: Json, subresource: str) -> Json:
+    """A write to the status leaves the rest alone, and the reverse; labels and annotations may change with both.
+
+    Custom resources are stricter: a write to their status changes nothing else at all.
+    """
+    if subresource == "status":
+        metadata = before["metadata"] if resource.definition else new["metadata"]
+        return {**before, "metadata": dict(metadata), "status": new.get("status") or {}}
+    if subresource or "status" not in resource.subresources:
+        return new
+    if "status" in before:
+        return {**new, "status": before["status"]}
+    return {key: value for key, value in new.items() if key != "status"}

@@ -12,7 +12,13 @@ from metallb_cli.lab.api.apply import apply, record_update
 from metallb_cli.lab.api.definitions import check_definition, complete_definition, resources_of
 from metallb_cli.lab.api.json_patch import Document, apply_json_patch
 from metallb_cli.lab.api.merge_patch import apply_merge_patch, apply_strategic_patch
-from metallb_cli.lab.api.object_rules import begin_life, check_metadata, continue_life, drop_nulls
+from metallb_cli.lab.api.object_rules import (
+    begin_life,
+    check_metadata,
+    continue_life,
+    only_what_may_change,
+    split_changed,
+)
 from metallb_cli.lab.api.refusals import (
     Json,
     already_exists,
@@ -78,14 +84,14 @@ class Operations:
 
     def create(self, resource: Resource, namespace: str, sent: Json, writer: Writer) -> Stored:
         """POST to a collection."""
-        base, new = self._base(resource), views.read(resource, sent)
+        base, new = resource.base, views.read(resource, sent)
         return self._create(base, namespace, self._shaped(base, new), writer)
 
     def replace(
         self, resource: Resource, namespace: str, name: str, subresource: str, sent: Json, writer: Writer
     ) -> tuple[Stored, bool]:
         """PUT; also whether the object is new."""
-        base = self._base(resource)
+        base = resource.base
         old = self.store.get(base, namespace, name)
         if old is None and base.created_by_put and not subresource:
             new = self._shaped(base, views.read(resource, sent))
@@ -108,7 +114,7 @@ class Operations:
         writer: Writer,
     ) -> tuple[Stored, bool]:
         """PATCH; also whether the object is new."""
-        base = self._base(resource)
+        base = resource.base
         if media_type == APPLY_PATCH:
             return self._apply(base, namespace, name, subresource, views.read(resource, patch), writer)
         old = self.get(base, namespace, name)
@@ -153,7 +159,7 @@ class Operations:
         self, resource: Resource, namespace: str, name: str, options: Json, writer: Writer
     ) -> tuple[Stored, bool]:
         """DELETE; the object's last or present state, and whether it is gone."""
-        base = self._base(resource)
+        base = resource.base
         old = self.get(base, namespace, name)
         self._check_preconditions(base, old, options)
         if base is resources.NAMESPACES:
@@ -164,16 +170,12 @@ class Operations:
 
     # -- creating and updating
 
-    def _base(self, resource: Resource) -> Resource:
-        """The resource in whose form the objects are stored."""
-        return self.store.table(resource).resource if resource.stored_as else resource
-
     def _now(self) -> str:
         return timestamp(self._clock())
 
     def _shaped(self, resource: Resource, new: Json, before: Json | None = None, code: int = 400) -> Json:
         """The object without nulls, of the right shape. What is as in `before` needs no second look."""
-        same, new = _split(new, {} if before is None or resource.definition else before)
+        same, new = split_changed(new, {} if before is None or resource.definition else before)
         new.setdefault("metadata", {})
         causes = check_shape(new, resource.shape)
         if causes and not resource.definition and code == 400:
@@ -214,7 +216,7 @@ class Operations:
         *, versioned: bool = False, applied: bool = False,
     ) -> Stored:  # fmt: skip
         continue_life(resource, before, new, versioned=versioned)
-        new = _only_what_may_change(resource, before, new, subresource)
+        new = only_what_may_change(resource, before, new, subresource)
         self._complete_and_check(resource, new, before, transition=subresource != "binding")
         if resource.counted and _desired(before) != _desired(new):
             new["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
@@ -382,36 +384,9 @@ def timestamp(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _split(new: Json, before: Json) -> tuple[Json, Json]:
-    """What of an object is as before, and the rest, without nulls; each field of the metadata counts by itself."""
-    same = {key: value for key, value in before.items() if key in new and new[key] == value}
-    rest = {key: value for key, value in new.items() if key not in same}
-    metadata, old = rest.get("metadata"), before.get("metadata")
-    if isinstance(metadata, dict) and old:
-        kept = {key: value for key, value in old.items() if key in metadata and metadata[key] == value}
-        same["metadata"] = kept
-        rest["metadata"] = {key: value for key, value in metadata.items() if key not in kept}
-    return same, drop_nulls(rest)
-
-
 def _is_terminating(stored: Stored) -> bool:
     # The search in the bytes spares decoding in the usual case: this is asked for every write.
     return b'"deletionTimestamp"' in stored.raw and "deletionTimestamp" in stored.decode()["metadata"]
-
-
-def _only_what_may_change(resource: Resource, before: Json, new: Json, subresource: str) -> Json:
-    """A write to the status leaves the rest alone, and the reverse; labels and annotations may change with both.
-
-    Custom resources are stricter: a write to their status changes nothing else at all.
-    """
-    if subresource == "status":
-        metadata = before["metadata"] if resource.definition else new["metadata"]
-        return {**before, "metadata": dict(metadata), "status": new.get("status") or {}}
-    if subresource or "status" not in resource.subresources:
-        return new
-    if "status" in before:
-        return {**new, "status": before["status"]}
-    return {key: value for key, value in new.items() if key != "status"}
 
 
 def _desired(obj: Json) -> Json:

@@ -28,7 +28,7 @@ class Resource:
         counted: `metadata.generation` counts the changes of everything but metadata and status.
         definition: name of the CustomResourceDefinition; empty for a built-in resource.
         columns: the `additionalPrinterColumns` of a custom resource.
-        stored_as: (group, plural) of the resource that keeps the objects, when this is another view of them.
+        stored_as: the resource in whose form the objects are stored, when this is another view of them.
     """
 
     group: str
@@ -49,7 +49,7 @@ class Resource:
     singular_name: str = ""
     list_kind_name: str = ""
     columns: tuple[Mapping[str, Any], ...] = ()
-    stored_as: tuple[str, str] | None = None
+    stored_as: Resource | None = None
 
     @property
     def api_version(self) -> str:
@@ -72,9 +72,14 @@ class Resource:
         return {**self.schema, "properties": {**self.schema.get("properties", {}), "metadata": schemas.METADATA}}
 
     @property
+    def base(self) -> Resource:
+        """The resource in whose form the objects are stored."""
+        return self.stored_as or self
+
+    @property
     def storage(self) -> tuple[str, str]:
-        """What tells apart the stores of objects."""
-        return self.stored_as or (self.group, self.plural)
+        """What tells apart the stores of objects: versions of a resource, and views of it, share one."""
+        return (self.base.group, self.base.plural)
 
     @property
     def singular(self) -> str:
@@ -151,7 +156,7 @@ ENDPOINTS = Resource(
 EVENTS = Resource("", "v1", "events", "Event", schemas.EVENT, short_names=("ev",), selectable=EVENT_FIELDS)
 NEW_EVENTS = Resource(
     "events.k8s.io", "v1", "events", "Event", schemas.ANY,
-    short_names=("ev",), selectable=EVENT_FIELDS, stored_as=("", "events"),
+    short_names=("ev",), selectable=EVENT_FIELDS, stored_as=EVENTS,
 )  # fmt: skip
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", schemas.SERVICE_ACCOUNT, short_names=("sa",))
 STATEFUL_SETS = _workload("statefulsets", "StatefulSet", "sts")

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import datetime
 import functools
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,6 +35,9 @@ CALL_TIMEOUT = 10.0
 NAMESPACE_DELAY = 0.5
 """Seconds until the objects of a deleted namespace go: where a controller does that, `kubectl delete -f` still finds
 those that come after the namespace in its file."""
+ACCEPTED = 0.01
+"""Seconds in which connections just accepted become known to the server, which closes them when it stops."""
+BACKLOG = 128
 GRACE = 0.2
 """Seconds that requests get to end when the server stops."""
 LOADER = Writer(manager="load")
@@ -123,6 +127,8 @@ class EmbeddedApi:
     def stop(self, timeout: float = 5.0) -> None:
         """Close every connection and end the thread, within `timeout` seconds. Can be called twice.
 
+        What a frozen server was asked meanwhile is not done.
+
         Raises:
             RuntimeError: the thread did not end in time.
         """
@@ -147,22 +153,24 @@ class EmbeddedApi:
         runner = web.ServerRunner(server, shutdown_timeout=GRACE)
         try:
             await runner.setup()
-            site = web.TCPSite(runner, self.host, self.port, reuse_address=True)
-            await site.start()
-            self.port = runner.addresses[0][1]
+            listener = socket.create_server((self.host, self.port), backlog=BACKLOG)
+            await web.SockSite(runner, listener).start()
+            self.port = listener.getsockname()[1]
             self._loop = loop = asyncio.get_running_loop()
             self._operations.later = functools.partial(loop.call_later, NAMESPACE_DELAY)
             self._operations.resume()
             started.set_result(None)
             await self._ending.wait()
+            # asyncio loses a connection that it accepts in the moment in which it stops listening, and its client waits
+            # for ever. So first it accepts no more.
+            loop.remove_reader(listener)
+            await asyncio.sleep(ACCEPTED)
             self._abort_streams()
         except BaseException as error:
             if started.done():
                 raise
             started.set_exception(error)
         finally:
-            self._faults.running.set()
-            self._faults.watches_running.set()
             await runner.cleanup()
 
     def _call(self, function: Callable[[], T]) -> T:

@@ -49,6 +49,11 @@ class ServiceRules:
 
     # -- what is taken
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The cluster addresses of the stored Services, and their node ports as `port 30000`."""
+        return frozenset(self._taken)
+
     def stored(self, old: Json | None, new: Json | None) -> None:
         """Keep the books: a Service was stored (`old` is its former version) or removed (`new` is None)."""
         for service, change in ((old, -1), (new, 1)):

@@ -163,7 +163,7 @@ class Store:
         """The objects of a resource."""
         found = self._tables.get(resource.storage)
         if found is None:
-            found = self._tables[resource.storage] = Table(resource, self.version)
+            found = self._tables[resource.storage] = Table(resource.base, self.version)
         return found
 
     def get(self, resource: Resource, namespace: str, name: str) -> Stored | None:

@@ -88,7 +88,7 @@ async def stream(
         response: prepared.
         faults: may hold events back.
         encode_object: makes the bytes of an object; called in the order of sending.
-        interval: seconds between bookmarks.
+        interval: seconds between bookmarks. Without a version newer than the watcher's there is none.
     """
     table, loop = store.table(request.resource), asyncio.get_running_loop()
     end = loop.time() + request.timeout
@@ -103,6 +103,7 @@ async def stream(
             await _send_present(
                 request, list(table.scan(request.selection.namespace)), position, response, faults, encode_object
             )
+        told = position
         while True:
             await faults.before_event()
             changed.clear()
@@ -111,6 +112,7 @@ async def stream(
                 part = changes[begin : begin + CHUNK]
                 events = [event for change in part if (event := _event(request, change, encode_object))]
                 if events:
+                    told = part[-1].version
                     await faults.before_event()
                     await response.write(b"".join(events))
                 position = part[-1].version
@@ -122,7 +124,8 @@ async def stream(
                 return
             if now >= bookmark_due:
                 bookmark_due = _next_bookmark(now, end, interval)
-                if request.bookmarks:
+                if request.bookmarks and position > told:
+                    told = position
                     await response.write(_bookmark(request, position))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(end, bookmark_due)):

@@ -22,6 +22,7 @@ from metallb_cli.layer2.responder import Counts
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.assembler import assemble
 from metallb_cli.linux.ebpf.engine import TcEngine, discard
+from metallb_cli.linux.ebpf.pins import bpf_file_system
 from metallb_cli.linux.ndp_groups import NeighbourGroups
 from tests.linux.ebpf.conftest import CLIENT_MAC, NODE_MAC, exchange
 
@@ -122,6 +123,13 @@ class TestNeighbours:
             os.close(link)
             os.close(program)
 
+    def test_a_frame_for_a_vlan_on_top_of_the_interface_is_left_alone(self, lan, make):
+        engine = make()
+        for address in OURS:
+            frame = question(address)
+            assert lan.ask(frame[:12] + b"\x81\x00\x00\x05" + frame[12:]) == []
+        assert engine.take_counts() == {}
+
     def test_what_is_answered_reaches_no_packet_socket_and_a_conflict_does(self, lan, make):
         make()
 
@@ -146,13 +154,13 @@ class TestAddresses:
 
     def test_a_family_without_addresses_has_no_program_on_the_interface(self, lan, make):
         engine = make(addresses=OURS[:2])
-        assert attached(lan) == ["metallb_arp"]
+        wait_until_attached(lan, "metallb_arp")
         lan.node.run(engine.announce, OURS)
-        assert sorted(attached(lan)) == ["metallb_arp", "metallb_ndp"]
+        wait_until_attached(lan, "metallb_arp", "metallb_ndp")
         lan.node.run(engine.announce, OURS[2:])
-        assert attached(lan) == ["metallb_ndp"]
+        wait_until_attached(lan, "metallb_ndp")
         lan.node.run(engine.announce, [])
-        assert attached(lan) == []
+        wait_until_attached(lan)
 
     def test_more_addresses_than_slots_get_larger_maps_and_keep_their_counts(self, lan, make):
         engine = make(addresses=OURS, slots=4)
@@ -230,18 +238,15 @@ class TestFence:
             assert lan.ask(question(OURS[0]))
             process.kill()
             process.wait(5)
-            for _ in range(100):
-                if not attached(lan):
-                    break
-                time.sleep(0.01)
+            wait_until_attached(lan)
             assert answered(lan) == []
 
     def test_closing_silences_and_detaches(self, lan, make):
         engine = make()
         assert answered(lan) == OURS
         engine.close()
-        assert attached(lan) == []
         assert answered(lan) == []
+        wait_until_attached(lan)
 
 
 @pytest.fixture
@@ -278,7 +283,7 @@ class TestAdoption:
             process.wait(5)
             check(asking(lan, OURS[0], 0.5), deadline)
         discard(pins)
-        assert attached(lan) == []
+        wait_until_attached(lan)
 
     def test_the_mac_of_an_adopted_engine_is_the_new_one(self, lan, make, pins):
         first = make(pins=pins)
@@ -297,7 +302,11 @@ class TestAdoption:
         engine = make(pins=pins, addresses=OURS[2:])
         assert not engine.adopted
         assert answered(lan) == OURS[2:]
-        assert attached(lan) == ["metallb_ndp"]
+        wait_until_attached(lan, "metallb_ndp")
+
+    def test_a_mounted_bpf_file_system_is_found(self, pins):
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        assert bpf_file_system() in {Path(line.split()[1]) for line in mounts if line.split()[2] == "bpf"}
 
     def test_discarding_keeps_the_interfaces_that_are_in_use(self, lan, make, pins):
         make(pins=pins)
@@ -347,6 +356,15 @@ def attached(lan):
         names.append(syscalls._info(fd, 80)[64:].rstrip(b"\0").decode())
         os.close(fd)
     return names
+
+
+def wait_until_attached(lan, *names):
+    """The kernel detaches in the background, when the last reference is gone."""
+    for _ in range(300):
+        if sorted(attached(lan)) == sorted(names):
+            return
+        time.sleep(0.01)
+    assert sorted(attached(lan)) == sorted(names)
 
 
 def asking(lan, address, seconds):

@@ -124,6 +124,17 @@ def question(**changes):
     return encode_solicitation(packet._replace(**changes))
 
 
+def mended(frame):
+    """With the right checksum again, so that something else decides."""
+    header = IPv6(frame[14:54])
+    checksum = in6_chksum(58, header, frame[54:56] + bytes(2) + frame[58 : 54 + header.plen])
+    return frame[:56] + checksum.to_bytes(2, "big") + frame[58:]
+
+
+def replaced(frame, offset, data):
+    return mended(frame[:offset] + data + frame[offset + len(data) :])
+
+
 class TestVerifier:
     """What the kernel says of the programs. The counts are stated so that a change of them is noticed."""
 
@@ -242,6 +253,11 @@ class TestNdp:
             question()[:21] + b"\xfe" + question()[22:],
             question()[:56] + bytes((question()[56] ^ 1,)) + question()[57:],
             question()[:14] + b"\x50" + question()[15:],
+            question()[:12] + b"\x08\x00" + question()[14:],
+            replaced(question(), 54, b"\x85"),
+            replaced(question(), 55, b"\x01"),
+            replaced(question(), 78, b"\x0e"),
+            question(link_address=None) + b"\1\1\2\0\0\0\xfc\xfe",  # adds nothing to the sum
             encode_advertisement(
                 Advertisement(ALL_NODES_MAC, OTHER_MAC, OURS6[0].packed, ASKER6, OURS6[0].packed, OTHER_MAC, 0x20)
             ),
@@ -260,6 +276,11 @@ class TestNdp:
             "forwarded",
             "checksum",
             "version",
+            "ethertype",
+            "router solicitation",
+            "code",
+            "another option",
+            "an option after the end",
             "advertisement",
             "other protocol of the same length",
         ],
@@ -286,13 +307,6 @@ def damaged(frame, changes):
         if offset < len(frame):
             frame[offset] ^= difference
     return bytes(frame)
-
-
-def mended(frame):
-    """With the right checksum again, so that something else decides."""
-    header = IPv6(frame[14:54])
-    checksum = in6_chksum(58, header, frame[54:56] + bytes(2) + frame[58:])
-    return frame[:56] + checksum.to_bytes(2, "big") + frame[58:]
 
 
 def varied(build, **fields):

@@ -1,0 +1,236 @@
+"""What answers on one usable interface: an engine for each IP version, and the kernel itself where it may.
+
+With the `tc` engine the kernel answers, and what it leaves alone still reaches the sockets here: duplicate address
+detection, claims of other machines, and everything when its lease runs out. Gratuitous frames always come from here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from metallb_cli.errors import BpfError, NetworkSetupError
+from metallb_cli.layer2.ndp_responder import NdpResponder
+from metallb_cli.layer2.responder import Counts, Responder, add_counts
+from metallb_cli.linux.driver import Driver, Engine
+from metallb_cli.linux.ebpf.engine import TcEngine
+from metallb_cli.linux.links import Link
+from metallb_cli.linux.ndp_groups import NeighbourGroups
+from metallb_cli.linux.ndp_socket import NdpSocket
+from metallb_cli.linux.packet_socket import ArpSocket
+from metallb_cli.linux.poller import Poller
+from metallb_cli.model import AddressRange, IPAddress
+
+log = logging.getLogger(__name__)
+
+VERSIONS = (4, 6)
+
+
+class L2Engine(Enum):
+    """Who answers."""
+
+    PACKET = "packet"
+    """This process, over packet sockets; needs CAP_NET_RAW."""
+    TC = "tc"
+    """The kernel, by programs of ours; needs CAP_BPF and CAP_NET_ADMIN too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What to answer for, in one IP version. `ranges` contain the addresses and those that may come."""
+
+    addresses: tuple[Any, ...] = ()
+    ranges: tuple[AddressRange, ...] = ()
+
+
+class _Answerer:
+    """The socket, the engine and its driver of one IP version."""
+
+    def __init__(self, version: int, link: Link, ranges: Sequence[AddressRange], own_macs: frozenset[bytes]) -> None:
+        self.socket: ArpSocket | NdpSocket
+        engine: Engine
+        if version == 4:
+            self.socket, engine = ArpSocket(link.name, link.index, ranges), Responder(link.mac, own_macs)
+        else:
+            self.socket, engine = NdpSocket(link.name, link.index, ranges), NdpResponder(link.mac, own_macs)
+        self.ranges = tuple(ranges)
+        self.driver = Driver(self.socket, engine)
+
+
+class Port:
+    """Everything on one interface, from the moment it is usable to the moment it is not.
+
+    Args:
+        link: the interface.
+        own_macs: of every interface of this node.
+        poller: calls the drivers when frames wait.
+        l2_engine: who answers.
+
+    Attributes:
+        error: what makes the port of no use any more; None while all is well.
+        warning: a lesser trouble, in one sentence; empty when none.
+
+    Raises:
+        OSError: the kernel refuses a socket.
+    """
+
+    def __init__(self, link: Link, own_macs: frozenset[bytes], poller: Poller, l2_engine: L2Engine) -> None:
+        self.error: OSError | None = None
+        self.warning = ""
+        self._link = link
+        self._own_macs = own_macs
+        self._poller = poller
+        self._answerers: dict[int, _Answerer] = {}
+        self._groups = NeighbourGroups(link.index)
+        self._joining = False
+        self._tc: TcEngine | None = None
+        self._open(4, ())
+        if l2_engine is L2Engine.TC:
+            self._start_kernel_engine()
+
+    def announce(self, announced: Mapping[int, Announced], now: float) -> None:
+        """Answer for exactly these addresses, by IP version."""
+        try:
+            for version in VERSIONS:
+                self._announce(version, announced[version], now)
+        except OSError as error:
+            self.error = error
+        self._groups.want(announced[6].addresses)
+        self._joining = True
+        self._tell_kernel([address for version in VERSIONS for address in announced[version].addresses])
+
+    def _announce(self, version: int, announced: Announced, now: float) -> None:
+        answerer = self._answerers.get(version)
+        if answerer is None:
+            if not announced.ranges:
+                return
+            answerer = self._open(version, announced.ranges)
+        if answerer.ranges != announced.ranges:
+            answerer.socket.set_ranges(announced.ranges)
+            answerer.ranges = announced.ranges
+        answerer.driver.engine.announce(announced.addresses, now)
+
+    def _open(self, version: int, ranges: Sequence[AddressRange]) -> _Answerer:
+        answerer = self._answerers[version] = _Answerer(version, self._link, ranges, self._own_macs)
+        self._poller.register(answerer.socket.fileno(), answerer.driver.receive)
+        return answerer
+
+    # -- the kernel's part
+
+    def _start_kernel_engine(self) -> None:
+        try:
+            self._tc = TcEngine(self._link.index, self._link.mac)
+        except BpfError as error:
+            self._without_kernel(error)
+
+    def _tell_kernel(self, addresses: list[IPAddress]) -> None:
+        if self._tc is not None:
+            try:
+                self._tc.announce(addresses)
+            except BpfError as error:
+                self._tc.close()
+                self._tc = None
+                self._without_kernel(error)
+
+    def _without_kernel(self, error: BpfError) -> None:
+        self.warning = f"on {self._link.name} this process answers instead of the kernel: {error}"
+        log.warning("%s", self.warning, extra={"interface": self._link.name})
+
+    def renew(self, deadline: float) -> None:
+        """Let the kernel answer until then (CLOCK_MONOTONIC, seconds)."""
+        if self._tc is not None:
+            self._tc.renew(deadline)
+
+    # -- for the loop
+
+    def follow_macs(self, own_macs: frozenset[bytes]) -> None:
+        """Take in which MAC addresses are this node's own."""
+        self._own_macs = own_macs
+        for engine in self._engines():
+            engine.own_macs = own_macs
+
+    def tell_again(self, now: float) -> None:
+        """Tell the neighbours about every address: they may be others than before."""
+        for engine in self._engines():
+            engine.tell_again(now)
+
+    def tick(self, now: float) -> bool:
+        """Do what is due. Returns whether frames came or went since the last call."""
+        worked = False
+        for answerer in self._answerers.values():
+            driver = answerer.driver
+            driver.tick(now)
+            worked |= driver.worked
+            driver.worked = False
+            self.error = self.error or driver.error
+        if self._joining:
+            try:
+                self._joining = self._groups.advance() > 0
+            except NetworkSetupError as error:
+                self._joining = False
+                self.warning = f"{error}. Neighbours may not find IPv6 addresses on {self._link.name}"
+                log.warning("%s", self.warning, extra={"interface": self._link.name})
+        return worked
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do; 0 for at once."""
+        if self._joining:
+            return 0.0
+        deadlines = (engine.next_deadline() for engine in self._engines())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def close(self) -> None:
+        """Stop answering; what was counted can still be taken."""
+        if self._tc is not None:
+            self._tc.renew(0)
+        for answerer in self._answerers.values():
+            self._poller.unregister(answerer.socket.fileno())
+            answerer.socket.close()
+        self._groups.close()
+        for engine in self._engines():
+            engine.announce((), 0.0)
+        if self._tc is not None:
+            self._tc.announce(())
+
+    def finish(self) -> None:
+        """Give the kernel everything back, after the last `take_counts`."""
+        if self._tc is not None:
+            self._tc.close()
+            self._tc = None
+
+    # -- for the report
+
+    def take_counts(self, limit: int) -> dict[bytes, Counts]:
+        """Take what was counted since the last call, of about `limit` addresses per engine."""
+        counts: dict[bytes, Counts] = {}
+        sources: list[Engine | TcEngine] = [*self._engines()]
+        if self._tc is not None:
+            sources.append(self._tc)
+        for source in sources:
+            for ip, new in source.take_counts(limit).items():
+                add_counts(counts, ip, new)
+        return counts
+
+    def drops(self) -> Counter[str]:
+        """Frames not answered and frames not sent, by reason, since the start."""
+        total: Counter[str] = Counter()
+        for answerer in self._answerers.values():
+            total.update({drop.value: count for drop, count in answerer.driver.engine.drops.items()})
+            if answerer.driver.send_errors:
+                total["SendError"] += answerer.driver.send_errors
+        return total
+
+    def conflicts(self) -> dict[tuple[bytes, bytes], int]:
+        """Frames of other machines that claimed an announced address, by address and MAC."""
+        found: dict[tuple[bytes, bytes], int] = {}
+        for engine in self._engines():
+            found |= engine.conflicts
+        return found
+
+    def _engines(self) -> Iterator[Engine]:
+        for answerer in self._answerers.values():
+            yield answerer.driver.engine
