@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from metallb_cli import __version__
+from metallb_cli.linux.ebpf.support import CAPABILITIES
 from tests.manifests.objects import (
     EXAMPLES,
     ROOT,
@@ -208,6 +209,14 @@ def test_the_vlan_overlay_only_narrows_the_choice_of_nodes():
     overlaid = parse(kustomize(EXAMPLES / "vlan-nodes"))
     assert pod_of(the("DaemonSet", "speaker", overlaid))["nodeSelector"] == {"kubernetes.io/os": "linux", "vlan": "50"}
     del pod_of(the("DaemonSet", "speaker", overlaid))["nodeSelector"]["vlan"]
+    assert overlaid == shipped()
+
+
+def test_the_kernel_responder_overlay_only_adds_the_capabilities_that_the_tc_engine_needs():
+    overlaid = parse(kustomize(EXAMPLES / "kernel-responder"))
+    added = pod_of(the("DaemonSet", "speaker", overlaid))["containers"][0]["securityContext"]["capabilities"]["add"]
+    assert {f"CAP_{name}" for name in added} == CAPABILITIES | {"CAP_NET_RAW"}
+    added[:] = ["NET_RAW"]
     assert overlaid == shipped()
 
 
