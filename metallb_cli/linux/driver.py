@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from metallb_cli.layer2.responder import Counts
+from metallb_cli.layer2.engine import Engine
 
 FRAMES_PER_TURN = 64
 """Frames taken in a row: then the other sockets have their turn, however many more wait."""
-
-
-class Engine(Protocol):
-    """What the engine of every protocol looks like; see `layer2.responder`."""
-
-    own_macs: frozenset[bytes]
-
-    @property
-    def drops(self) -> Mapping[Any, int]:
-        """Frames not answered, by an enum member."""
-
-    @property
-    def conflicts(self) -> dict[tuple[bytes, bytes], int]:
-        """Frames that claimed one of our addresses, by address and MAC."""
-
-    def announce(self, addresses: Iterable[Any], now: float) -> None:
-        """Answer for exactly these."""
-
-    def receive_frame(self, frame: bytes, now: float) -> Enum | None:
-        """Take in a frame."""
-
-    def handle_timer(self, now: float) -> None:
-        """Do what is due."""
-
-    def tell_again(self, now: float) -> None:
-        """Tell everybody about every address."""
-
-    def next_deadline(self) -> float | None:
-        """When something is due."""
-
-    def frames_to_send(self) -> list[bytes]:
-        """Take what is to be sent."""
-
-    def take_counts(self, limit: int) -> dict[bytes, Counts]:
-        """Take what was counted."""
 
 
 class Frames(Protocol):

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
+from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, add_counts
 from metallb_cli.layer2.messages import AnnouncementSet
-from metallb_cli.layer2.responder import MAX_CONFLICTS, Counts, add_counts
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
 from metallb_cli.linux.packet_socket import explain
 from metallb_cli.linux.poller import Poller

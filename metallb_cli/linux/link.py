@@ -18,8 +18,8 @@ from ipaddress import ip_address
 from types import FrameType
 
 from metallb_cli.errors import MetalLBError, PermissionMissingError, UsageError
+from metallb_cli.layer2.engine import Drop
 from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, Refusal, Stop
-from metallb_cli.layer2.responder import Drop
 from metallb_cli.linux import netns, privileges
 from metallb_cli.linux.channel import Channel
 from metallb_cli.linux.ebpf import support

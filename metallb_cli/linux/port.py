@@ -14,9 +14,10 @@ from enum import Enum
 from typing import Any
 
 from metallb_cli.errors import BpfError, NetworkSetupError
+from metallb_cli.layer2.engine import Counts, Engine, add_counts
 from metallb_cli.layer2.ndp_responder import NdpResponder
-from metallb_cli.layer2.responder import Counts, Responder, add_counts
-from metallb_cli.linux.driver import Driver, Engine
+from metallb_cli.layer2.responder import Responder
+from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ebpf.engine import TcEngine
 from metallb_cli.linux.links import Link
 from metallb_cli.linux.ndp_groups import NeighbourGroups

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import Ether
 
+from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, Drop
 from metallb_cli.layer2.ndp import (
     ALL_NODES,
     ALL_NODES_MAC,
@@ -21,8 +22,7 @@ from metallb_cli.layer2.ndp import (
     group_mac,
     solicited_node,
 )
-from metallb_cli.layer2.ndp_responder import NdpDrop, NdpResponder
-from metallb_cli.layer2.responder import MAX_CONFLICTS, Counts
+from metallb_cli.layer2.ndp_responder import NdpResponder
 from metallb_cli.layer2.schedule import BATCH, GRATUITOUS_INTERVAL, GRATUITOUS_PERIOD
 
 ADDRESS = IPv6Address("2001:db8::1")
@@ -114,10 +114,10 @@ class TestDrops:
     @pytest.mark.parametrize(
         ("question", "reason"),
         [
-            (QUESTION._replace(target=OTHER.packed), NdpDrop.ANNOUNCE_IP),
-            (QUESTION._replace(ethernet_destination=SECOND_MAC), NdpDrop.ETHERNET_DESTINATION),
-            (QUESTION._replace(source=UNSPECIFIED), NdpDrop.ERROR),
-            (QUESTION._replace(link_address=ALL_NODES_MAC), NdpDrop.ERROR),
+            (QUESTION._replace(target=OTHER.packed), Drop.ANNOUNCE_IP),
+            (QUESTION._replace(ethernet_destination=SECOND_MAC), Drop.ETHERNET_DESTINATION),
+            (QUESTION._replace(source=UNSPECIFIED), Drop.ERROR),
+            (QUESTION._replace(link_address=ALL_NODES_MAC), Drop.ERROR),
         ],
     )
     def test_a_question_that_is_not_for_us(self, question, reason):
@@ -129,17 +129,17 @@ class TestDrops:
     def test_a_withdrawn_address(self):
         responder = fresh(ADDRESS, OTHER)
         responder.announce([OTHER], 2.0)
-        assert ask(responder, QUESTION) is NdpDrop.ANNOUNCE_IP
+        assert ask(responder, QUESTION) is Drop.ANNOUNCE_IP
 
     def test_an_advertisement_for_somebody_elses_address(self):
         responder = fresh()
         frame = encode_advertisement(CLAIM._replace(target=OTHER.packed, source=OTHER.packed))
-        assert responder.receive_frame(frame, 1.0) is NdpDrop.MESSAGE_TYPE
+        assert responder.receive_frame(frame, 1.0) is Drop.MESSAGE_TYPE
 
     @given(st.binary(max_size=120))
     def test_any_bytes_are_dropped_without_an_exception(self, frame):
         responder = fresh()
-        assert responder.receive_frame(frame, 1.0) is NdpDrop.ERROR
+        assert responder.receive_frame(frame, 1.0) is Drop.ERROR
 
     @given(st.integers(0, 85), st.integers(1, 255))
     def test_a_solicitation_with_one_byte_wrong_is_never_answered_for_another_address(self, offset, difference):
@@ -154,26 +154,26 @@ class TestConflicts:
     def test_an_advertisement_for_ours_from_another_mac(self):
         responder = fresh()
         for _ in range(2):
-            assert responder.receive_frame(encode_advertisement(CLAIM), 1.0) is NdpDrop.CONFLICT
+            assert responder.receive_frame(encode_advertisement(CLAIM), 1.0) is Drop.CONFLICT
         assert responder.conflicts == {(OURS, RIVAL_MAC): 2}
         assert responder.frames_to_send() == []
 
     def test_a_solicited_answer_to_a_neighbour_that_we_overhear_counts_too(self):
         responder = fresh()
         answer = CLAIM._replace(flags=SOLICITED_FLAG | OVERRIDE_FLAG, destination=ASKER, link_address=None)
-        assert responder.receive_frame(encode_advertisement(answer), 1.0) is NdpDrop.CONFLICT
+        assert responder.receive_frame(encode_advertisement(answer), 1.0) is Drop.CONFLICT
         assert responder.conflicts == {(OURS, RIVAL_MAC): 1}
 
     def test_a_question_that_comes_from_our_address_is_a_claim(self):
         responder = fresh(ADDRESS, OTHER)
         question = QUESTION._replace(source=OTHER.packed, ethernet_source=RIVAL_MAC, link_address=RIVAL_MAC)
-        assert ask(responder, question) is NdpDrop.CONFLICT
+        assert ask(responder, question) is Drop.CONFLICT
         assert responder.conflicts == {(OTHER.packed, RIVAL_MAC): 1}
 
     def test_our_own_advertisement_seen_on_another_interface_is_none(self):
         responder = fresh(own_macs=[SECOND_MAC])
         news = CLAIM._replace(ethernet_source=SECOND_MAC, link_address=SECOND_MAC)
-        assert responder.receive_frame(encode_advertisement(news), 1.0) is NdpDrop.OWN_FRAME
+        assert responder.receive_frame(encode_advertisement(news), 1.0) is Drop.OWN_FRAME
         assert responder.conflicts == {}
 
     def test_withdrawing_the_address_forgets_its_conflicts(self):

@@ -10,7 +10,8 @@ from scapy.layers.l2 import ARP, Ether
 
 from metallb_cli.layer2 import arp
 from metallb_cli.layer2.arp import ArpFrame
-from metallb_cli.layer2.responder import MAX_CONFLICTS, Counts, Drop, Responder
+from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, Drop
+from metallb_cli.layer2.responder import Responder
 from metallb_cli.layer2.schedule import BATCH, GRATUITOUS_INTERVAL, GRATUITOUS_PERIOD, REFRESH_PERIOD
 
 MAC, SECOND_MAC, ASKER_MAC, RIVAL_MAC = (bytes((2, 0, 0, 0, 0, n)) for n in (1, 2, 3, 4))

@@ -10,9 +10,9 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from metallb_cli.layer2.engine import Counts
 from metallb_cli.layer2.ndp import UNSPECIFIED, Solicitation, encode_solicitation, group_mac, solicited_node
 from metallb_cli.layer2.ndp_responder import NdpResponder
-from metallb_cli.layer2.responder import Counts
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ndp_groups import NeighbourGroups
 from metallb_cli.linux.ndp_socket import NdpSocket

@@ -32,7 +32,7 @@ from metallb_cli.lab.api.refusals import (
     unsupported_media,
 )
 from metallb_cli.lab.api.resources import Registry, Resource
-from metallb_cli.lab.api.services import ServiceRules, check_service
+from metallb_cli.lab.api.services import ServiceRules, check_service, complete_service_status
 from metallb_cli.lab.api.shapes import check_shape, fill_defaults, prune
 from metallb_cli.lab.api.store import Store, Stored, as_stored
 
@@ -208,7 +208,7 @@ class Operations:
             new["metadata"]["managedFields"] = owned
         else:
             self._record(resource, {}, new, "", writer)
-        return self._commit(resource, None, new, writer)
+        return self._commit(resource, None, None, new, writer)
 
     def _update(
         self, resource: Resource, old: Stored,
@@ -227,10 +227,10 @@ class Operations:
         metadata = new["metadata"]
         if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
             if resource is resources.NAMESPACES:
-                return self._commit(resource, old, new, writer)
+                return self._commit(resource, old, before, new, writer)
             if not metadata.get("deletionGracePeriodSeconds"):
                 return self._remove(resource, old, new, writer)
-        return self._commit(resource, old, new, writer)
+        return self._commit(resource, old, before, new, writer)
 
     def _apply(
         self, resource: Resource, namespace: str, name: str, subresource: str, applied: Json, writer: Writer
@@ -264,8 +264,10 @@ class Operations:
         causes = check_metadata(resource, new["metadata"], old["metadata"] if old else None)
         before = old if transition else None
         if resource is resources.SERVICES:
-            causes += self._services.complete(new, old)
-            causes += check_service(new, before)
+            if old is None or new.get("spec") != old["spec"]:
+                causes += self._services.complete(new, old)
+                causes += check_service(new, before)
+            causes += complete_service_status(new)
         elif resource is resources.DEFINITIONS:
             complete_definition(new, self._now())
             causes += check_definition(new)
@@ -281,11 +283,11 @@ class Operations:
             manager=writer.manager, api_version=resource.api_version, subresource=subresource, now=self._now(),
         )  # fmt: skip
 
-    def _commit(self, resource: Resource, old: Stored | None, new: Json, writer: Writer) -> Stored:
+    def _commit(self, resource: Resource, old: Stored | None, before: Json | None, new: Json, writer: Writer) -> Stored:
         if writer.dry_run:
             return as_stored(resource, new, old.version if old else 0)
         if resource is resources.SERVICES:
-            self._services.stored(old.decode() if old else None, new)
+            self._services.stored(before, new)
         stored = self.store.put(resource, new)
         if resource is resources.DEFINITIONS:
             self.registry.replace_custom(stored.name, resources_of(new))
@@ -306,7 +308,7 @@ class Operations:
         metadata["deletionGracePeriodSeconds"] = grace
         if resource.counted:
             metadata["generation"] = metadata.get("generation", 0) + 1
-        return self._commit(resource, old, obj, writer), False
+        return self._commit(resource, old, obj, obj, writer), False
 
     def _remove(self, resource: Resource, old: Stored, obj: Json, writer: Writer) -> Stored:
         if writer.dry_run:

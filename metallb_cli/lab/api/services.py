@@ -56,6 +56,8 @@ class ServiceRules:
 
     def stored(self, old: Json | None, new: Json | None) -> None:
         """Keep the books: a Service was stored (`old` is its former version) or removed (`new` is None)."""
+        if old and new and old["spec"] == new["spec"]:
+            return
         for service, change in ((old, -1), (new, 1)):
             if service is not None:
                 for resource in _holdings(service["spec"]):
@@ -93,7 +95,6 @@ class ServiceRules:
         """Fill in defaults, addresses and ports, in place; what could not be had."""
         spec = new.setdefault("spec", {})
         before = old["spec"] if old else {}
-        new.setdefault("status", {}).setdefault("loadBalancer", {})
         _fill_defaults(spec)
         _drop_foreign_fields(spec, before)
         _keep_values(spec, before)
@@ -169,7 +170,7 @@ class ServiceRules:
 
 
 def check_service(new: Json, old: Json | None) -> list[Cause]:
-    """What is wrong with a complete Service."""
+    """What is wrong with the complete spec of a Service."""
     spec, causes = new["spec"], []
     if spec["type"] not in TYPES:
         causes.append(unsupported("spec.type", spec["type"], TYPES))
@@ -204,13 +205,19 @@ def check_service(new: Json, old: Json | None) -> list[Cause]:
                 "Forbidden: may only be used when `type` is 'LoadBalancer'",
             )
         )
-    for index, entry in enumerate(new["status"]["loadBalancer"].get("ingress") or ()):
-        if entry.get("ip") and _family(entry["ip"]) is None:
-            field = f"status.loadBalancer.ingress[{index}].ip"
-            causes.append(wrong(field, entry["ip"], "must be a valid IP address"))
     if old:
         causes.extend(_check_transition(spec, old["spec"]))
     return causes
+
+
+def complete_service_status(new: Json) -> list[Cause]:
+    """Fill in the status of a Service, in place; what is wrong with it."""
+    ingress = new.setdefault("status", {}).setdefault("loadBalancer", {}).get("ingress") or ()
+    return [
+        wrong(f"status.loadBalancer.ingress[{index}].ip", entry["ip"], "must be a valid IP address")
+        for index, entry in enumerate(ingress)
+        if entry.get("ip") and _family(entry["ip"]) is None
+    ]
 
 
 def _check_port(path: str, port: Json, *, named: bool, names: set[str], seen: set[tuple[str, int]]) -> list[Cause]:

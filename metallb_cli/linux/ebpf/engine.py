@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from metallb_cli.errors import BpfError
-from metallb_cli.layer2.responder import Counts, add_counts
+from metallb_cli.layer2.engine import Counts, add_counts
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.maps import Addresses, Hits, Lease
 from metallb_cli.linux.ebpf.pins import Pins

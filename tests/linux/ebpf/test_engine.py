@@ -17,8 +17,8 @@ import pytest
 
 from metallb_cli.errors import BpfError
 from metallb_cli.layer2 import arp
+from metallb_cli.layer2.engine import Counts
 from metallb_cli.layer2.ndp import Solicitation, encode_solicitation, group_mac, solicited_node
-from metallb_cli.layer2.responder import Counts
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.assembler import assemble
 from metallb_cli.linux.ebpf.engine import TcEngine, discard
