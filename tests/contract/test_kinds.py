@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 LEASES = {"group": "coordination.k8s.io"}
@@ -129,7 +131,7 @@ def test_a_deleted_namespace_takes_its_objects_along(api):
     path = f"/api/v1/namespaces/{api.ns}"
     version = api.get("/api/v1/namespaces").ok()["metadata"]["resourceVersion"]
     with api.watch(
-        "/api/v1/namespaces", resourceVersion=version, fieldSelector=f"metadata.name={api.ns}", timeout=3
+        "/api/v1/namespaces", resourceVersion=version, fieldSelector=f"metadata.name={api.ns}", timeout=1
     ) as w:
         api.delete(path).ok()
         assert [kind for kind, _ in w.until(lambda kind, _: kind == "DELETED")][-1] == "DELETED"
@@ -344,21 +346,22 @@ def definition(api):
     }
 
 
+def is_established(definition):
+    conditions = definition.get("status", {}).get("conditions") or ()
+    return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
+
+
 def test_a_definition_adds_a_resource(api):
     group, body = definition(api)
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     api.post(definitions, body).ok()
     path = api.path("pools", group=group)
     with api.watch(definitions, fieldSelector=f"metadata.name=pools.{group}") as watch:
-        established = watch.until(
-            lambda _, obj: any(
-                c["type"] == "Established" and c["status"] == "True" for c in obj["status"].get("conditions", ())
-            )
-        )
-    assert established
-    for _ in range(100):  # the real server serves it some time after it says so
-        if api.get(path).status == 200:
-            break
+        assert watch.until(lambda _, obj: is_established(obj))
+    deadline = time.monotonic() + 10
+    while api.get(path).status != 200:  # the real server serves it some time after it says so
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     made = api.post(path, {"apiVersion": f"{group}/v1", "kind": "Pool", "metadata": {"name": "p"},
                            "spec": {"size": 3, "unknown": 1}, "status": {"used": 1}}).ok()  # fmt: skip
     assert made["spec"] == {"size": 3, "mode": "a"}

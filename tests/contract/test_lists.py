@@ -33,33 +33,33 @@ def test_a_list_over_all_namespaces_is_sorted_by_namespace(api):
     assert keys == sorted(keys, key="/".join)
 
 
-@pytest.mark.parametrize(
-    ("selector", "expected"),
-    [
-        ("tier=web", ["a", "b"]),
-        ("tier==web,env=test", ["b"]),
-        ("tier!=web", ["c", "d"]),
-        ("tier in (web, db)", ["a", "b", "c"]),
-        ("tier notin (web)", ["c", "d"]),
-        ("tier", ["a", "b", "c"]),
-        ("!tier", ["d"]),
-        ("tier,!env", ["a", "c"]),
-        ("size>3", ["a"]),
-        ("size<3", ["b"]),
-        ("", ["a", "b", "c", "d"]),
-    ],
-)
-def test_label_selectors(api, selector, expected):
+SELECTORS = {
+    "tier=web": ["a", "b"],
+    "tier==web,env=test": ["b"],
+    "tier!=web": ["c", "d"],
+    "tier in (web, db)": ["a", "b", "c"],
+    "tier notin (web)": ["c", "d"],
+    "tier": ["a", "b", "c"],
+    "!tier": ["d"],
+    "tier,!env": ["a", "c"],
+    "size>3": ["a"],
+    "size<3": ["b"],
+    "": ["a", "b", "c", "d"],
+}
+
+
+def test_label_selectors_of_every_kind(api):
     api.service("a", {"tier": "web", "size": "5"})
     api.service("b", {"tier": "web", "env": "test", "size": "1"})
     api.service("c", {"tier": "db"})
     api.service("d", {})
-    assert api.names("services", labelSelector=selector) == expected
+    assert {selector: api.names("services", labelSelector=selector) for selector in SELECTORS} == SELECTORS
 
 
-@pytest.mark.parametrize("selector", ["a in", "a in b", "=", "a=b=c", "a in (b", "a b", ",,"])
-def test_a_bad_label_selector_is_refused(api, selector):
-    assert api.get(api.path("services"), query={"labelSelector": selector}).status == 400
+def test_a_bad_label_selector_is_refused(api):
+    selectors = ["a in", "a in b", "=", "a=b=c", "a in (b", "a b", ",,"]
+    answers = {selector: api.get(api.path("services"), query={"labelSelector": selector}) for selector in selectors}
+    assert {selector: answer.status for selector, answer in answers.items()} == dict.fromkeys(selectors, 400)
 
 
 def test_field_selectors_of_every_kind(api):
@@ -156,9 +156,9 @@ def test_a_list_can_show_an_exact_version(api):
     api.service("b")
     query = {"resourceVersion": made["metadata"]["resourceVersion"], "resourceVersionMatch": "Exact"}
     assert api.names("services", **query) == ["a"]
-    assert api.names("services", resourceVersion="0") == ["a", "b"]
+    assert set(api.names("services", resourceVersion="0")) == {"a", "b"}  # from a cache, in any order
     query["resourceVersionMatch"] = "NotOlderThan"
-    assert api.names("services", **query) == ["a", "b"]
+    assert set(api.names("services", **query)) == {"a", "b"}
 
 
 def test_a_version_that_is_no_number_is_a_bad_request(api):

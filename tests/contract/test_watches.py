@@ -104,28 +104,25 @@ def test_the_server_ends_a_watch_in_time(api):
     assert 0.9 < time.monotonic() - started < 4
 
 
-def test_a_watch_gets_a_bookmark_before_it_ends(api):
-    query = {"resourceVersion": api.version(), "labelSelector": "none", "allowWatchBookmarks": "true"}
-    with api.watch(api.path("services"), timeoutSeconds=3, **query) as watch:
-        made = api.service("a")
-        events = list(watch)
+def test_bookmarks_come_before_the_end_and_only_with_news_and_when_asked_for(api):
+    """So a bookmark is no sign of life: a watch that has seen everything gets none."""
+
+    def open_watch(version, **query):
+        query = {"resourceVersion": version, "labelSelector": "none", "timeoutSeconds": 3, **query}
+        return api.watch(api.path("services"), **query)
+
+    before = api.version()
+    with open_watch(before, allowWatchBookmarks="true") as watch, open_watch(before) as unasked:
+        version = api.service("a")["metadata"]["resourceVersion"]
+        with open_watch(version, allowWatchBookmarks="true") as latest:
+            events = list(watch)
+            assert list(unasked) == []
+            assert list(latest) == []
     assert {kind for kind, _ in events} == {"BOOKMARK"}
     bookmark = events[-1][1]
     assert (bookmark["kind"], bookmark["apiVersion"]) == ("Service", "v1")
-    assert int(bookmark["metadata"]["resourceVersion"]) >= int(made["metadata"]["resourceVersion"])
+    assert int(bookmark["metadata"]["resourceVersion"]) >= int(version)
     assert not bookmark["metadata"].get("name")
-
-
-def test_a_watch_gets_no_bookmark_that_tells_it_nothing_or_that_it_did_not_ask_for(api):
-    """So bookmarks are no sign of life."""
-    query = {"labelSelector": "none", "timeoutSeconds": 3}
-    with (
-        api.watch(api.path("services"), resourceVersion=api.version(), **query) as unasked,
-        api.watch(api.path("services"), resourceVersion=int(api.service("a")["metadata"]["resourceVersion"]),
-                  allowWatchBookmarks="true", **query) as latest,
-    ):  # fmt: skip
-        assert list(unasked) == []
-        assert list(latest) == []
 
 
 def test_a_version_that_is_forgotten_is_gone(api):

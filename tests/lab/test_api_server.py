@@ -9,7 +9,7 @@ import pytest
 import urllib3
 import yaml
 
-from metallb_cli.lab.api import EmbeddedApi, Refusal
+from metallb_cli.lab.api import EmbeddedApi, Refusal, operations
 from tests.support.raw_api import RawApi
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -114,6 +114,24 @@ def test_a_token_is_asked_for_when_there_is_one(tmp_path):
         content = yaml.safe_load(api.kubeconfig(tmp_path / "kubeconfig").read_text())
         assert content["users"][0]["user"] == {"token": "secret"}
         raw.close()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://example.org"}, {"Host": "example.org"}, {"Host": "example.org:80"}]
+)
+def test_web_pages_get_no_answer(raw, headers):
+    answer = raw.post(SERVICES, service(), headers=headers)
+    assert (answer.status, answer.reason) == (403, "Forbidden")
+    assert raw.get(SERVICES, headers={"Host": "localhost:1"}).ok()["items"] == []
+
+
+def test_the_oldest_events_make_room(embedded_api, monkeypatch):
+    monkeypatch.setattr(operations, "MAX_EVENTS", 3)
+    involved = {"kind": "Service", "namespace": "default", "name": "a"}
+    for number in (3, 1, 4, 2, 5):
+        event = {"kind": "Event", "apiVersion": "v1", "metadata": {"name": f"e{number}"}, "involvedObject": involved}
+        embedded_api.load([event])
+    assert [each["metadata"]["name"] for each in embedded_api.objects("events")] == ["e2", "e4", "e5"]
 
 
 def test_the_kubeconfig_is_for_its_owner_only(embedded_api, tmp_path):

@@ -1,5 +1,7 @@
 """The lab's folder, and removing what a killed lab left."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -36,11 +38,16 @@ def other_lab(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
-    subprocess.run(["kill", "-9", child], check=False, capture_output=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(child), signal.SIGKILL)
 
 
 def exists(pid):
-    return subprocess.run(["kill", "-0", str(pid)], check=False, capture_output=True).returncode == 0
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_workspace_is_gone_after_its_end():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import ipaddress
 import logging
 import time
 from collections import deque
@@ -98,8 +99,7 @@ class Frontend:
             return _refused(Refusal(500, "InternalError", f"Internal error occurred: {error!r}", {}))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self._token is not None and request.headers.get("Authorization") != f"Bearer {self._token}":
-            raise Refusal(401, "Unauthorized", "Unauthorized")
+        self._authenticate(request)
         path = [part for part in request.path.split("/") if part]
         target = self._target(path)
         if target is None:
@@ -120,6 +120,18 @@ class Frontend:
         if rule is not None and rule.lose_answer and request.transport is not None:
             request.transport.abort()
         return response
+
+    def _authenticate(self, request: web.BaseRequest) -> None:
+        """Ask for the token. Without one let in every program, but no web page in a browser on this machine.
+
+        A page's requests to another site have an Origin, and its own site is no loopback address even if its name
+        resolves to one.
+        """
+        if self._token is not None:
+            if request.headers.get("Authorization") != f"Bearer {self._token}":
+                raise Refusal(401, "Unauthorized", "Unauthorized")
+        elif "Origin" in request.headers or not _is_loopback(request.host):
+            raise Refusal(403, "Forbidden", "requests of web pages are not answered", {})
 
     def _note(self, request: web.BaseRequest, target: requests.Target, verb: str, status: int) -> None:
         agent = request.headers.get("User-Agent", "")
@@ -305,6 +317,15 @@ class Frontend:
             return _json(tables.partial(obj), status)
         metadata = {"resourceVersion": str(stored.version)}
         return _json(tables.as_table(resource, [obj], metadata, _now(), include=query.get("includeObject", "")), status)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine by an address, or as localhost."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _deleted(target: requests.Target, stored: Stored) -> Json:

@@ -42,6 +42,8 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 PROTECTED_NAMESPACES = ("default", "kube-public", "kube-system")
 FINISHED = ("Succeeded", "Failed")
+MAX_EVENTS = 5000
+"""Events are kept until there are as many newer ones; kube-apiserver keeps them for an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,12 @@ class Operations:
             new["metadata"]["managedFields"] = owned
         else:
             self._record(resource, {}, new, "", writer)
-        return self._commit(resource, None, None, new, writer)
+        stored = self._commit(resource, None, None, new, writer)
+        events = self.store.table(resources.EVENTS).objects
+        if resource is resources.EVENTS and len(events) > MAX_EVENTS:
+            oldest = min(events.values(), key=lambda each: each.version)
+            self._remove(resource, oldest, oldest.decode(), Writer())
+        return stored
 
     def _update(
         self, resource: Resource, old: Stored,

@@ -30,6 +30,7 @@ HISTORY = 10_000
 """Changes of each resource that a watch can go back to."""
 BOOKMARKS = 60.0
 """Seconds, kube-apiserver's interval."""
+HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
 CALL_TIMEOUT = 10.0
 NAMESPACE_DELAY = 0.5
@@ -56,7 +57,6 @@ class EmbeddedApi:
         self,
         port: int = 0,
         *,
-        host: str = "127.0.0.1",
         token: str | None = None,
         history: int = HISTORY,
         bookmarks: float = BOOKMARKS,
@@ -66,14 +66,12 @@ class EmbeddedApi:
 
         Args:
             port: to listen on; 0 for a free one, which a restart uses again.
-            host: address to listen on.
             token: that every request must carry as a bearer token; None for no authentication. kubectl sends no token
                 over plain HTTP.
             history: how many changes of each resource are remembered; a watch from before them is answered with 410.
             bookmarks: seconds between the bookmarks of a watch on which nothing happens.
             cluster_network: where the ClusterIPs of Services come from.
         """
-        self.host = host
         self.port = port
         self.token = token
         self._bookmarks = bookmarks
@@ -100,7 +98,7 @@ class EmbeddedApi:
     @property
     def url(self) -> str:
         """Base URL, such as http://127.0.0.1:41234."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     def start(self) -> str:
         """Listen, and return the base URL.
@@ -153,7 +151,7 @@ class EmbeddedApi:
         runner = web.ServerRunner(server, shutdown_timeout=GRACE)
         try:
             await runner.setup()
-            listener = socket.create_server((self.host, self.port), backlog=BACKLOG)
+            listener = socket.create_server((HOST, self.port), backlog=BACKLOG)
             await web.SockSite(runner, listener).start()
             self.port = listener.getsockname()[1]
             self._loop = loop = asyncio.get_running_loop()
@@ -205,6 +203,7 @@ class EmbeddedApi:
         }
         path = Path(path)
         path.touch(mode=0o600)
+        path.chmod(0o600)
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path
 
