@@ -98,7 +98,9 @@ def world(request, tmp_path):
 
 
 def clean_up(api, world):
-    for path in (*(f"/api/v1/nodes/{name}" for name in world.lan.nodes), f"/api/v1/namespaces/{world.namespace}"):
+    """Leave nothing that a later test would find: its Service, above all, which the namespace would long outlive."""
+    nodes = (f"/api/v1/nodes/{name}" for name in world.lan.nodes)
+    for path in (world.path("services", "nginx"), *nodes, f"/api/v1/namespaces/{world.namespace}"):
         try:
             api.request("DELETE", path)
         except ApiError as error:
