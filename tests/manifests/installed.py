@@ -10,9 +10,10 @@ import yaml
 from tests.manifests.objects import ROOT, kubectl, kustomize, parse
 from tests.manifests.recorder import Recorder
 from tests.support.raw_api import MERGE
-from tests.support.roles import Role
+from tests.support.roles import Role, until
 
-CONFIG = "address-pools:\n- {name: p, protocol: arp, cidr: [172.30.1.96/30], arp-network: 172.30.1.0/24}\n"
+# Large enough also for what other tests may have left on a shared API server.
+CONFIG = "address-pools:\n- {name: p, protocol: arp, cidr: [172.30.1.0/24]}\n"
 NODE = "node1"
 numbers = itertools.count(1)
 
@@ -97,6 +98,9 @@ class Cluster:
     def door(self, role, inside=None):
         """The way to the API server with the rights of the role's service account: its record, and a kubeconfig."""
         token = self._token_of(self.system, role) if self._token_of else None
+        leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.system}/leases/metallb-controller"
+        for path in ("/api/v1/services?limit=1", leases):  # RBAC takes a moment to see new rules
+            until(lambda path=path: self.raw.get(path, token=token).status != 403, what=f"the right to GET {path}")
         recorder = Recorder(self.raw.url, token=token, ca_file=self.raw.ca_file, inside=inside)
         self._running.callback(recorder.close)
         return recorder, recorder.kubeconfig(self.folder / f"kubeconfig-{role}", self.system)
@@ -106,6 +110,7 @@ class Cluster:
         recorder, kubeconfig = self.door(role)
         options = ("--kubeconfig", kubeconfig, "-n", self.system, "--port", "0", "--host", "127.0.0.1")
         daemon = Role(self.folder, role, role, *options, *arguments)
+        self._running.callback(lambda: print(daemon.log))  # pytest shows it when the test failed
         self._running.callback(daemon.kill)
         return daemon, recorder
 

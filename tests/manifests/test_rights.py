@@ -15,9 +15,10 @@ def test_the_controller_has_the_rights_that_it_uses_and_no_others(cluster):
     )
     until(lambda: cluster.events("ConfigMissing"), what="the Event about the ConfigMap")
     cluster.configure()
-    record.refuse_once("PATCH", "services/web", 409)  # so that it reads the Service again
+    record.refuse_once("PATCH", cluster.service("web"), 409)  # so that it reads the Service again
     cluster.create_service("web")
     until(lambda: cluster.address("web"), what="the address")
+    until(lambda: cluster.events("IPAllocated"), what="the Event about it")
     for kind in ("ClusterIP", "LoadBalancer"):  # the second time an Event repeats itself
         cluster.raw.patch(cluster.service("web"), {"spec": {"type": kind}}, MERGE).ok()
         until(lambda kind=kind: bool(cluster.address("web")) == (kind == "LoadBalancer"), what=kind)
