@@ -74,8 +74,8 @@ def daemon_options(command: F) -> F:
         ),
         click.option(
             "--host",
-            default="0.0.0.0",  # noqa: S104 - Prometheus and the kubelet come from other machines
-            show_default=True,
+            default="",
+            show_default="all, of both families",
             metavar="ADDRESS",
             help="Address for /metrics, /healthz and /readyz.",
         ),
