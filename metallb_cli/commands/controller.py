@@ -16,15 +16,12 @@ from metallb_cli.kube.client import Api
 from metallb_cli.kube.cluster import Leases, ServiceStatus
 from metallb_cli.kube.events import EventRecorder
 from metallb_cli.kube.feeds import ControllerFeeds
-from metallb_cli.reconcile.leadership import Terms
+from metallb_cli.reconcile.leadership import LEASE, Terms
 from metallb_cli.reconcile.service import Stranded
 from metallb_cli.telemetry.metrics import ControllerMetrics
 from metallb_cli.telemetry.server import StatusServer
 
 log = logging.getLogger(__name__)
-
-LEASE = "metallb-controller"
-"""Name of the Lease that the leading controller holds."""
 
 EPILOG = """\b
 Examples:

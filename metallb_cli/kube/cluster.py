@@ -10,9 +10,7 @@ from metallb_cli.kube import objects
 from metallb_cli.kube.client import MERGE_PATCH, Api
 from metallb_cli.kube.resources import CONTROLLER_LABELS, COORDINATION, CORE, SPEAKER_LABELS, namespaced
 from metallb_cli.model import IPAddress, Lease, Service, ServiceKey
-
-SPEAKER_LEASE = "speaker-"
-"""How the name of a speaker's Lease begins; the node's name follows."""
+from metallb_cli.reconcile.liveness import node_of
 
 
 class ServiceStatus:
@@ -91,7 +89,7 @@ class Leases:
             ApiError: 409 when somebody else wrote first.
             ApiUnavailableError: no answer.
         """
-        labels = SPEAKER_LABELS if lease.name.startswith(SPEAKER_LEASE) else CONTROLLER_LABELS
+        labels = SPEAKER_LABELS if node_of(lease.name) is not None else CONTROLLER_LABELS
         body = objects.lease_body(lease, self._namespace, labels, datetime.now(UTC))
         if lease.resource_version:
             return objects.lease(self._api.request("PUT", self._path(lease.name), body=body, timeout=timeout))

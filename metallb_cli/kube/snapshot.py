@@ -17,9 +17,8 @@ from metallb_cli.kube.endpoints import EndpointsByService, discover_endpoints
 from metallb_cli.kube.listing import read_list
 from metallb_cli.kube.resources import CORE, NODES, SERVICES, namespaced, speaker_leases
 from metallb_cli.model import Endpoints, Lease, ServiceKey
+from metallb_cli.reconcile import leadership
 from metallb_cli.reconcile.audit import ConfigurationState, ObservedLease, Snapshot
-
-CONTROLLER_LEASE = "metallb-controller"
 
 TIMEOUT = 10.0
 """Seconds for each request: somebody sits and waits."""
@@ -43,7 +42,7 @@ def read_snapshot(api: Api, namespace: str, config_name: str) -> Snapshot:
         endpoints = pool.submit(lambda: _endpoints(api))
         nodes = pool.submit(lambda: read_list(api, NODES, objects.node, timeout=TIMEOUT)[0])
         speakers = pool.submit(lambda: read_list(api, speaker_leases(namespace), objects.lease, timeout=TIMEOUT)[0])
-        controller = pool.submit(lambda: Leases(api, namespace).get(CONTROLLER_LEASE, TIMEOUT))
+        controller = pool.submit(lambda: Leases(api, namespace).get(leadership.LEASE, TIMEOUT))
         state = pool.submit(lambda: _configuration(api, namespace, config_name))
         with_clock: list[Future[Any]] = [speakers, controller]
         wait(with_clock)

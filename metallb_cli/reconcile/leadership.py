@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 
 from metallb_cli.model import Lease
 
+LEASE = "metallb-controller"
+"""Name of the Lease that the leading controller holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
