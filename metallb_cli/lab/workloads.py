@@ -138,7 +138,7 @@ def _pod(stateful_set: Object, ordinal: int) -> Object:
 
 
 def choose_node(pod: Object, pods: Iterable[Object], nodes: Sequence[Object]) -> str | None:
-    """The ready node with the fewest pods that the pod's nodeSelector allows; among equals the first; else None."""
+    """The ready node that the pod's nodeSelector allows with the fewest pods of its namespace; the first of equals."""
     selector = pod["spec"].get("nodeSelector")
     fit = [
         node["metadata"]["name"]
@@ -150,7 +150,7 @@ def choose_node(pod: Object, pods: Iterable[Object], nodes: Sequence[Object]) ->
     load = dict.fromkeys(fit, 0)
     for other in pods:
         node = other["spec"].get("nodeName")
-        if node in load and not is_terminating(other):
+        if node in load and not is_terminating(other) and key_of(other)[0] == key_of(pod)[0]:
             load[node] += 1
     return min(fit, key=lambda node: load[node], default=None)
 

@@ -11,6 +11,7 @@ from metallb_cli.lab import manifests
 from metallb_cli.lab.client import Client
 from metallb_cli.lab.cluster import Cluster
 from metallb_cli.lab.network import Lan
+from metallb_cli.lab.workloads import is_ready
 from tests.lab.waiting import until
 
 VIP = "172.30.1.96"
@@ -52,6 +53,10 @@ class World:
     def ready_pods(self):
         return {pod["metadata"]["name"] for pod in self.cluster.ready_pods(self.namespace)}
 
+    def ready_nodes(self):
+        nodes = self.api.request("GET", "/api/v1/nodes")["items"]
+        return {node["metadata"]["name"] for node in nodes if is_ready(node)} & set(self.lan.nodes)
+
     def answers(self, count=9):
         """Who answers on the service address, as often as it is asked; a failure counts as None."""
         found = set()
@@ -85,6 +90,8 @@ def world(request, tmp_path):
     made = World(api, lan, cluster)
     cluster.start()
     try:
+        # Other tests know nodes of these names too: begin when all three are as this cluster wants them.
+        until(lambda: made.ready_nodes() == set(lan.nodes), "three ready nodes")
         yield made
         cluster.check()
     finally:
