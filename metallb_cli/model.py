@@ -55,6 +55,17 @@ class Reason(enum.Enum):
     BGP_NOT_ANNOUNCED = "BGPNotAnnounced"
     ADDRESS_CONFLICT = "AddressConflict"
     OWNER_NOT_HOLDING = "OwnerNotHolding"
+    # -- how an address changes hands
+    CLAIMED = "Claimed"
+    OWNER_DIED = "OwnerDied"
+    OWNER_LEAVING = "OwnerLeaving"
+    OWNER_NOT_ELIGIBLE = "OwnerNotEligible"
+    MOVE_REQUESTED = "MoveRequested"
+    BETTER_CLAIM = "BetterClaim"
+    ELECTED = "Elected"
+    FENCED = "Fenced"
+    API_OUTAGE = "ApiOutage"
+    NODE_DRAINING = "nodeDraining"
     UNEXPECTED_HOLDER = "UnexpectedHolder"
     NO_CONTROLLER = "NoController"
     # -- a network interface
@@ -386,6 +397,52 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A node's statement that it answers for an address (docs/ownership.md).
+
+    Attributes:
+        epoch: grows by one with every change of owner of the address; below 2**32.
+        strong: the claimer was in touch with more than half of the speakers.
+        contested: a host that is no speaker has the address, so it is not announced.
+    """
+
+    epoch: int
+    strong: bool = True
+    contested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """All the claims of one node to the addresses from `first` to `last`, both of one family; sorted."""
+
+    first: IPAddress
+    last: IPAddress
+    claims: tuple[tuple[IPAddress, Claim], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node's speaker, as its heartbeats show it on all interfaces together.
+
+    Attributes:
+        boot: which start of that speaker, in nanoseconds since the epoch.
+        live: heard in time on some interface, and it hears us there.
+        leaving: it asks others to take its addresses over.
+        unsteady: it should get nothing new while a steady node lives.
+        interfaces: of ours, on which it is live.
+        silence: seconds since its last heartbeat, when this was reported.
+    """
+
+    node: str
+    boot: int
+    live: bool
+    leaving: bool = False
+    unsteady: bool = False
+    interfaces: tuple[str, ...] = ()
+    silence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class LinkState:
     """What the link process reports about itself: the whole state, never a difference.
 
@@ -396,6 +453,10 @@ class LinkState:
         drops: frames not answered, by the Drop's value.
         last_error: the newest problem an operator should know, empty when none.
         conflicts: over announced addresses, as far as remembered.
+        probing: addresses of the set that are not answered for yet, because the LAN is still asked who has them.
+        contested: addresses of the set that are not answered for, because another host has them; with its MAC address.
+        released: yielding addresses of the set that are not answered for any more.
+        fenced: nothing is answered, because heartbeats were late and peers may have taken over.
     """
 
     generation: int = 0
@@ -405,3 +466,7 @@ class LinkState:
     drops: dict[str, int] = field(default_factory=dict)
     last_error: str = ""
     conflicts: tuple[Conflict, ...] = ()
+    probing: tuple[IPAddress, ...] = ()
+    contested: tuple[Conflict, ...] = ()
+    released: tuple[IPAddress, ...] = ()
+    fenced: bool = False

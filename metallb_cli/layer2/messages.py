@@ -1,8 +1,8 @@
 """What the control process and the link process say to each other, and how it looks on their socket.
 
-Down go AnnouncementSet and Stop, up go LinkReport and Refusal. A message is four bytes of length, in network order, and
-that many bytes of JSON: an object whose `type` names the class. Neither process trusts the other: whatever arrives is
-a message or a LinkError, within fixed bounds of size.
+Down go HeartbeatSettings, AnnouncementSet and Stop, up go LinkReport, PeersReport, PeerClaims and Refusal. A message is
+four bytes of length, in network order, and that many bytes of JSON: an object whose `type` names the class. Neither
+process trusts the other: whatever arrives is a message or a LinkError, within fixed bounds of size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from metallb_cli.errors import LinkError
-from metallb_cli.model import AddressCounters, AddressRange, Conflict, Interface, IPAddress, LinkState, Reason
+from metallb_cli.model import (
+    AddressCounters,
+    AddressRange,
+    Claim,
+    Conflict,
+    Interface,
+    IPAddress,
+    LinkState,
+    Peer,
+    Reason,
+    Section,
+)
 
 MAX_MESSAGE = 8 << 20
 """Bytes of one message. A set of 100 000 scattered addresses needs 1.5 MiB."""
@@ -31,11 +42,38 @@ class AnnouncementSet:
         generation: grows by one with each set, so that a state report can say which set is in force.
         addresses: the addresses to answer for, sorted.
         ranges: addresses that may be announced some day; frames for any other never wake the process.
+        probe: those of `addresses` that nobody had before: to be answered for only when no other host has them.
+        yielding: those of `addresses` that a peer takes over: to be answered for until the peer does.
+        claims: what to say in heartbeats, sorted by address.
+        leaving, unsteady: flags of the heartbeats.
     """
 
     generation: int = 0
     addresses: tuple[IPAddress, ...] = ()
     ranges: tuple[AddressRange, ...] = ()
+    probe: tuple[IPAddress, ...] = ()
+    yielding: tuple[IPAddress, ...] = ()
+    claims: dict[IPAddress, Claim] = field(default_factory=dict)
+    leaving: bool = False
+    unsteady: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSettings:
+    """Send heartbeats from now on, and listen to those of others.
+
+    Attributes:
+        boot: of this speaker, in nanoseconds since the epoch.
+        keys: the first signs, each verifies. At least one.
+        interval: seconds between heartbeats.
+        misses: intervals without a heartbeat after which a node is dead.
+    """
+
+    node: str
+    boot: int
+    keys: tuple[bytes, ...] = field(repr=False)
+    interval: float = 0.1
+    misses: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +100,26 @@ class LinkReport:
     drops: dict[str, int] = field(default_factory=dict)
     last_error: str = ""
     conflicts: tuple[Conflict, ...] = ()
+    probing: tuple[IPAddress, ...] = ()
+    contested: tuple[Conflict, ...] = ()
+    released: tuple[IPAddress, ...] = ()
+    fenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeersReport:
+    """Every node whose heartbeats were heard, after a change of anything but `silence`."""
+
+    peers: tuple[Peer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeerClaims:
+    """A section of a live peer's claims that differs from what was reported before."""
+
+    node: str
+    boot: int
+    section: Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +129,7 @@ class Refusal:
     message: str
 
 
-Message = AnnouncementSet | Stop | LinkReport | Refusal
+Message = AnnouncementSet | HeartbeatSettings | Stop | LinkReport | PeersReport | PeerClaims | Refusal
 
 
 def fold(state: LinkState, report: LinkReport, announced: tuple[IPAddress, ...]) -> LinkState:
@@ -97,6 +155,10 @@ def fold(state: LinkState, report: LinkReport, announced: tuple[IPAddress, ...])
         drops=report.drops,
         last_error=report.last_error,
         conflicts=report.conflicts,
+        probing=report.probing,
+        contested=report.contested,
+        released=report.released,
+        fenced=report.fenced,
     )
 
 
@@ -157,11 +219,69 @@ def _announcement_fields(message: AnnouncementSet) -> dict[str, Any]:
         "generation": message.generation,
         "addresses": _runs(message.addresses),
         "ranges": [[r.version, int(r.first), int(r.last)] for r in message.ranges],
+        "probe": _runs(message.probe),
+        "yielding": _runs(message.yielding),
+        "claims": _claim_fields(message.claims.items()),
+        "leaving": message.leaving,
+        "unsteady": message.unsteady,
     }
 
 
 def _announcement(fields: dict[str, Any]) -> AnnouncementSet:
-    return AnnouncementSet(_count(fields["generation"]), _addresses(fields["addresses"]), tuple(_ranges(fields)))
+    return AnnouncementSet(
+        generation=_count(fields["generation"]),
+        addresses=_addresses(fields["addresses"]),
+        ranges=tuple(_ranges(fields)),
+        probe=_addresses(fields["probe"]),
+        yielding=_addresses(fields["yielding"]),
+        claims=dict(_claims(fields["claims"])),
+        leaving=_flag(fields["leaving"]),
+        unsteady=_flag(fields["unsteady"]),
+    )
+
+
+def _heartbeat_fields(message: HeartbeatSettings) -> dict[str, Any]:
+    return {
+        "type": "heartbeats",
+        "node": message.node,
+        "boot": message.boot,
+        "keys": [key.hex() for key in message.keys],
+        "interval": message.interval,
+        "misses": message.misses,
+    }
+
+
+def _heartbeats(fields: dict[str, Any]) -> HeartbeatSettings:
+    return HeartbeatSettings(
+        node=_text(fields["node"]),
+        boot=_count(fields["boot"]),
+        keys=tuple(bytes.fromhex(_text(key)) for key in _list(fields["keys"])),
+        interval=_seconds(fields["interval"]),
+        misses=_count(fields["misses"]),
+    )
+
+
+def _claim_fields(claims: Iterable[tuple[IPAddress, Claim]]) -> list[list[int]]:
+    """Runs of consecutive addresses with the same claim: [version, first address, how many, epoch, flags]."""
+    runs: list[list[int]] = []
+    for address, claim in claims:
+        rest = [claim.epoch, claim.strong | claim.contested << 1]
+        number, last = int(address), runs[-1] if runs else None
+        if last is not None and last[0] == address.version and last[1] + last[2] == number and last[3:] == rest:
+            last[2] += 1
+        else:
+            runs.append([address.version, number, 1, *rest])
+    return runs
+
+
+def _claims(runs: object) -> list[tuple[IPAddress, Claim]]:
+    claims: list[tuple[IPAddress, Claim]] = []
+    for version, first, count, epoch, flags in _list(runs):
+        make, claim = _FAMILIES[str(version)], Claim(_count(epoch), bool(_count(flags) & 1), bool(flags & 2))
+        if len(claims) + _count(count) > MAX_ADDRESSES:
+            raise ValueError(f"more than {MAX_ADDRESSES} claims")
+        claims += ((make(number), claim) for number in range(_count(first), first + count))
+    return claims
 
 
 def _ranges(fields: dict[str, Any]) -> Iterable[AddressRange]:
@@ -187,8 +307,23 @@ def _report_fields(message: LinkReport) -> dict[str, Any]:
         "counts": [[a.version, int(a), c.requests, c.responses, c.gratuitous] for a, c in message.counts.items()],
         "drops": message.drops,
         "last_error": message.last_error,
-        "conflicts": [[c.address.version, int(c.address), c.mac.hex(), c.count] for c in message.conflicts],
+        "conflicts": _conflict_fields(message.conflicts),
+        "probing": _runs(message.probing),
+        "contested": _conflict_fields(message.contested),
+        "released": _runs(message.released),
+        "fenced": message.fenced,
     }
+
+
+def _conflict_fields(conflicts: Iterable[Conflict]) -> list[list[Any]]:
+    return [[c.address.version, int(c.address), c.mac.hex(), c.count] for c in conflicts]
+
+
+def _conflicts(rows: object) -> tuple[Conflict, ...]:
+    return tuple(
+        Conflict(_FAMILIES[str(version)](_count(address)), bytes.fromhex(mac), _count(number))
+        for version, address, mac, number in _list(rows)
+    )
 
 
 def _report(fields: dict[str, Any]) -> LinkReport:
@@ -205,11 +340,56 @@ def _report(fields: dict[str, Any]) -> LinkReport:
         },
         drops={_text(name): _count(number) for name, number in _object(fields["drops"]).items()},
         last_error=_text(fields["last_error"]),
-        conflicts=tuple(
-            Conflict(_FAMILIES[str(version)](_count(address)), bytes.fromhex(mac), _count(number))
-            for version, address, mac, number in _list(fields["conflicts"])
-        ),
+        conflicts=_conflicts(fields["conflicts"]),
+        probing=_addresses(fields["probing"]),
+        contested=_conflicts(fields["contested"]),
+        released=_addresses(fields["released"]),
+        fenced=_flag(fields["fenced"]),
     )
+
+
+def _peers_fields(message: PeersReport) -> dict[str, Any]:
+    return {
+        "type": "peers",
+        "peers": [
+            [p.node, p.boot, p.live, p.leaving, p.unsteady, list(p.interfaces), p.silence] for p in message.peers
+        ],
+    }
+
+
+def _peers(fields: dict[str, Any]) -> PeersReport:
+    return PeersReport(
+        tuple(
+            Peer(
+                node=_text(node),
+                boot=_count(boot),
+                live=_flag(live),
+                leaving=_flag(leaving),
+                unsteady=_flag(unsteady),
+                interfaces=tuple(map(_text, _list(interfaces))),
+                silence=_seconds(silence),
+            )
+            for node, boot, live, leaving, unsteady, interfaces, silence in _list(fields["peers"])
+        )
+    )
+
+
+def _peer_claims_fields(message: PeerClaims) -> dict[str, Any]:
+    section = message.section
+    return {
+        "type": "claims",
+        "node": message.node,
+        "boot": message.boot,
+        "range": [section.first.version, int(section.first), int(section.last)],
+        "claims": _claim_fields(section.claims),
+    }
+
+
+def _peer_claims(fields: dict[str, Any]) -> PeerClaims:
+    version, first, last = _list(fields["range"])
+    make = _FAMILIES[str(version)]
+    section = Section(make(_count(first)), make(_count(last)), tuple(_claims(fields["claims"])))
+    return PeerClaims(_text(fields["node"]), _count(fields["boot"]), section)
 
 
 def _runs(addresses: Iterable[IPAddress]) -> dict[str, list[list[int]]]:
@@ -239,6 +419,18 @@ def _count(value: object) -> int:
     return value
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= value < 1e9:  # type: ignore[operator]
+        raise ValueError("not a number of seconds")
+    return float(value)  # type: ignore[arg-type]
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
@@ -260,12 +452,18 @@ def _list(value: object) -> list[Any]:
 _FAMILIES: dict[str, Callable[[int], IPAddress]] = {"4": IPv4Address, "6": IPv6Address}
 _ENCODERS: dict[type, Callable[[Any], dict[str, Any]]] = {
     AnnouncementSet: _announcement_fields,
+    HeartbeatSettings: _heartbeat_fields,
+    PeersReport: _peers_fields,
+    PeerClaims: _peer_claims_fields,
     Stop: _stop_fields,
     LinkReport: _report_fields,
     Refusal: _refusal_fields,
 }
 _DECODERS: dict[str, Callable[[dict[str, Any]], Message]] = {
     "announce": _announcement,
+    "heartbeats": _heartbeats,
+    "peers": _peers,
+    "claims": _peer_claims,
     "stop": lambda fields: Stop(_text(fields["goodbye"])),
     "report": _report,
     "refusal": lambda fields: Refusal(_text(fields["message"])),

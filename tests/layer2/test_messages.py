@@ -13,19 +13,35 @@ from metallb_cli.layer2.messages import (
     MAX_ADDRESSES,
     MAX_MESSAGE,
     AnnouncementSet,
+    HeartbeatSettings,
     LinkReport,
     MessageReader,
+    PeerClaims,
+    PeersReport,
     Refusal,
     Stop,
     encode,
     fold,
 )
-from metallb_cli.model import AddressCounters, AddressRange, Conflict, Interface, LinkState, Reason
+from metallb_cli.model import (
+    AddressCounters,
+    AddressRange,
+    Claim,
+    Conflict,
+    Interface,
+    LinkState,
+    Peer,
+    Reason,
+    Section,
+)
 
 counts = st.integers(0, 2**62)
 v4 = st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1)).map(IPv4Address)
 v6 = st.one_of(st.integers(0, 40), st.integers(0, 2**128 - 1)).map(IPv6Address)
 addresses = st.one_of(v4, v6)
+
+
+claims = st.builds(Claim, epoch=st.integers(0, 2**32 - 1), strong=st.booleans(), contested=st.booleans())
 
 
 def span(one, two):
@@ -40,10 +56,49 @@ announcements = st.builds(
     generation=counts,
     addresses=address_sets,
     ranges=st.lists(st.one_of(st.builds(span, v4, v4), st.builds(span, v6, v6)), max_size=5).map(tuple),
+    probe=address_sets,
+    yielding=address_sets,
+    claims=st.tuples(address_sets, st.lists(claims, min_size=70, max_size=70)).map(
+        lambda both: dict(zip(both[0], both[1], strict=False))
+    ),
+    leaving=st.booleans(),
+    unsteady=st.booleans(),
+)
+seconds = st.floats(0, 1e6)
+heartbeats = st.builds(
+    HeartbeatSettings,
+    node=st.text(max_size=20),
+    boot=counts,
+    keys=st.lists(st.binary(max_size=32), min_size=1, max_size=2).map(tuple),
+    interval=seconds,
+    misses=counts,
+)
+peers = st.builds(
+    Peer,
+    node=st.text(max_size=20),
+    boot=counts,
+    live=st.booleans(),
+    leaving=st.booleans(),
+    unsteady=st.booleans(),
+    interfaces=st.lists(st.text(max_size=15), max_size=2).map(tuple),
+    silence=seconds,
+)
+sections = st.one_of(
+    *(
+        st.builds(
+            lambda ends, claimed: Section(
+                min(ends), max(ends), tuple((a, c) for a, c in sorted(claimed.items()) if min(ends) <= a <= max(ends))
+            ),
+            st.tuples(family, family),
+            st.dictionaries(family, claims, max_size=20),
+        )
+        for family in (v4, v6)
+    )
 )
 interfaces = st.builds(
     Interface, name=st.text(max_size=15), index=counts, mac=st.binary(max_size=8), verdict=st.sampled_from(Reason)
 )
+conflicts = st.lists(st.builds(Conflict, addresses, st.binary(min_size=6, max_size=6), counts), max_size=3).map(tuple)
 reports = st.builds(
     LinkReport,
     generation=counts,
@@ -52,11 +107,21 @@ reports = st.builds(
     counts=st.dictionaries(addresses, st.builds(AddressCounters, counts, counts, counts), max_size=20),
     drops=st.dictionaries(st.text(max_size=20), counts, max_size=5),
     last_error=st.text(max_size=50),
-    conflicts=st.lists(st.builds(Conflict, addresses, st.binary(min_size=6, max_size=6), counts), max_size=3).map(
-        tuple
-    ),
+    conflicts=conflicts,
+    probing=address_sets,
+    contested=conflicts,
+    released=address_sets,
+    fenced=st.booleans(),
 )
-any_message = st.one_of(announcements, reports, st.builds(Stop, st.text()), st.builds(Refusal, st.text()))
+any_message = st.one_of(
+    announcements,
+    heartbeats,
+    reports,
+    st.builds(PeersReport, st.lists(peers, max_size=3).map(tuple)),
+    st.builds(PeerClaims, node=st.text(max_size=20), boot=counts, section=sections),
+    st.builds(Stop, st.text()),
+    st.builds(Refusal, st.text()),
+)
 
 
 def framed(body):
@@ -179,5 +244,13 @@ class TestFold:
 
 
 def test_every_kind_of_message_can_be_written_and_read():
-    assert set(messages._ENCODERS) == {AnnouncementSet, Stop, LinkReport, Refusal}
+    assert set(messages._ENCODERS) == {
+        AnnouncementSet,
+        HeartbeatSettings,
+        Stop,
+        LinkReport,
+        PeersReport,
+        PeerClaims,
+        Refusal,
+    }
     assert len(messages._DECODERS) == len(messages._ENCODERS)
