@@ -241,6 +241,8 @@ class Service:
         foreign_ingress: an ingress entry is no IP address (somebody else's hostname, or garbage).
         created: creationTimestamp in seconds since the epoch.
         requires_dual_stack: `spec.ipFamilyPolicy` is RequireDualStack.
+        move_to: the node that shall take its addresses over (the move-to annotation); None when nobody asks for that.
+        move_epoch: the request counts while no claim to the address has a higher epoch; 0 without a request.
     """
 
     key: ServiceKey
@@ -261,6 +263,8 @@ class Service:
     foreign_ingress: bool = False
     created: float = 0.0
     requires_dual_stack: bool = False
+    move_to: str | None = None
+    move_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +288,13 @@ class Node:
     Attributes:
         network_unavailable: the condition NetworkUnavailable is True.
         excluded: the node carries `node.kubernetes.io/exclude-from-external-load-balancers`.
+        draining: the drain annotation asks others to take over what the node answers for.
     """
 
     name: str
     network_unavailable: bool = False
     excluded: bool = False
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

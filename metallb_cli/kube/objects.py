@@ -31,6 +31,18 @@ OLD_PREFIX = "metallb.universe.tf/"
 ALLOCATED_FROM = f"{PREFIX}ip-allocated-from-pool"
 """The annotation that the controller writes: the pool of the Service's address."""
 
+DRAIN = f"{PREFIX}drain"
+"""The annotation on a Node that is being drained; any value but "false" counts."""
+
+MOVE_TO = f"{PREFIX}move-to"
+"""The annotation on a Service whose addresses shall move: `NODE EPOCH`."""
+
+MAX_NODE_NAME = 253
+"""Characters: the name of a Node is a DNS subdomain name."""
+
+MAX_EPOCH = (1 << 32) - 1
+"""An epoch has four bytes in a heartbeat."""
+
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """On an EndpointSlice: the Service it belongs to."""
@@ -48,6 +60,7 @@ def service(data: object) -> Service:
     field = _str(spec.get("loadBalancerIP"))
     addresses, foreign = _ingress(_map(_map(root.get("status")).get("loadBalancer")).get("ingress"))
     local = spec.get("externalTrafficPolicy") == TrafficPolicy.LOCAL.value
+    move_to, move_epoch = _move_request(_str(annotations.get(MOVE_TO)))
     return Service(
         key=ServiceKey(_interned(metadata.get("namespace")), _str(metadata.get("name"))),
         uid=_str(metadata.get("uid")),
@@ -67,6 +80,8 @@ def service(data: object) -> Service:
         foreign_ingress=foreign,
         created=_epoch(metadata.get("creationTimestamp")),
         requires_dual_stack=spec.get("ipFamilyPolicy") == "RequireDualStack",
+        move_to=move_to,
+        move_epoch=move_epoch,
     )
 
 
@@ -83,10 +98,12 @@ def node(data: object) -> Node:
         _map(condition).get("type") == "NetworkUnavailable" and _map(condition).get("status") == "True"
         for condition in _list(_map(root.get("status")).get("conditions"))
     )
+    drain = _map(metadata.get("annotations")).get(DRAIN)
     return Node(
         name=_interned(metadata.get("name")),
         network_unavailable=unavailable,
         excluded=EXCLUDE_LABEL in _map(metadata.get("labels")),
+        draining=isinstance(drain, str) and drain != "false",
     )
 
 
@@ -190,6 +207,19 @@ def _annotation(annotations: dict[str, Any], name: str) -> str:
     """Return the value under the newer prefix when it is there at all, even empty, else under the older one."""
     newer = annotations.get(PREFIX + name)
     return _str(newer) if isinstance(newer, str) else _str(annotations.get(OLD_PREFIX + name))
+
+
+def move_request(node: str, epoch: int) -> str:
+    """Return the value of the annotation MOVE_TO that asks for this."""
+    return f"{node} {epoch}"
+
+
+def _move_request(text: str) -> tuple[str | None, int]:
+    node, _, epoch = text.strip().partition(" ")
+    epoch = epoch.strip()
+    if not 0 < len(node) <= MAX_NODE_NAME or not (epoch.isascii() and epoch.isdigit() and len(epoch) <= 10):
+        return None, 0
+    return (_interned(node), int(epoch)) if int(epoch) <= MAX_EPOCH else (None, 0)
 
 
 def _ingress(value: object) -> tuple[tuple[IPAddress, ...], bool]:

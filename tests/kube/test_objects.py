@@ -24,6 +24,7 @@ FULL = {
             "metallb.io/address-pool": "default",
             "metallb.universe.tf/allow-shared-ip": "key",
             "metallb.io/ip-allocated-from-pool": "default",
+            "metallb.io/move-to": "node2 7",
         },
     },
     "spec": {
@@ -60,6 +61,8 @@ def test_a_service_is_read_whole():
         ingress=(ip_address("172.30.1.96"), ip_address("2001:db8::1")),
         created=1795428000.0,
         requires_dual_stack=True,
+        move_to="node2",
+        move_epoch=7,
     )
 
 
@@ -151,6 +154,42 @@ def test_a_service_is_the_same_when_only_its_version_differs():
     assert not objects.same_service(one, dataclasses.replace(one, resource_version="43", uid="u-2"))
 
 
+@pytest.mark.parametrize(
+    ("value", "request_"),
+    [
+        ("node2 7", ("node2", 7)),
+        (" node2   7 ", ("node2", 7)),
+        ("node2 0", ("node2", 0)),
+        ("node2 4294967295", ("node2", 4294967295)),
+        ("node2 4294967296", (None, 0)),
+        ("node2 " + "9" * 5000, (None, 0)),
+        ("node2 -1", (None, 0)),
+        ("node2 \u0663", (None, 0)),
+        ("node2", (None, 0)),
+        ("7", (None, 0)),
+        ("node2 node3 7", (None, 0)),
+        ("n" * 254 + " 7", (None, 0)),
+        ("", (None, 0)),
+        (7, (None, 0)),
+        (None, (None, 0)),
+    ],
+)
+def test_a_request_to_move_is_a_node_and_an_epoch_and_anything_else_is_none(value, request_):
+    service = read(annotations={"metallb.io/move-to": value})
+    assert (service.move_to, service.move_epoch) == request_
+
+
+def test_a_request_to_move_is_read_as_it_was_written():
+    service = read(annotations={objects.MOVE_TO: objects.move_request("node-2.example", 41)})
+    assert (service.move_to, service.move_epoch) == ("node-2.example", 41)
+
+
+def test_a_new_request_to_move_makes_another_service():
+    before, after = (read(annotations={"metallb.io/move-to": f"node2 {epoch}"}) for epoch in (1, 2))
+    assert not objects.same_service(before, after)
+    assert not objects.same_service(read(), after)
+
+
 def test_half_a_surrogate_pair_does_not_get_in():
     service = objects.service(json.loads('{"metadata": {"annotations": {"metallb.io/allow-shared-ip": "a\\ud800b"}}}'))
     assert service.sharing_key == "a?b"
@@ -165,6 +204,22 @@ def test_a_node_is_read():
     data = {"metadata": {"name": "b", "labels": labels}, "status": {"conditions": conditions}}
     assert objects.node(data) == Node("b", network_unavailable=True, excluded=True)
     assert objects.node({"metadata": {"name": "b"}}) == Node("b")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "draining"),
+    [
+        ({"metallb.io/drain": "true"}, True),
+        ({"metallb.io/drain": ""}, True),
+        ({"metallb.io/drain": "for repair"}, True),
+        ({"metallb.io/drain": "false"}, False),
+        ({"metallb.io/drain": None}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_a_node_is_draining_while_the_annotation_is_there_and_not_false(annotations, draining):
+    assert objects.node({"metadata": {"name": "b", "annotations": annotations}}) == Node("b", draining=draining)
 
 
 def test_a_heartbeat_does_not_change_a_node():
