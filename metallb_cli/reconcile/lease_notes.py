@@ -1,4 +1,4 @@
-"""What a speaker writes on its Lease for operators: the addresses it answers for, and its interfaces.
+"""What a speaker writes on its Lease: the addresses it answers for, its claims, its interfaces, and how it is.
 
 Reading never fails: a Lease may have been written by another version, or by hand.
 """
@@ -6,25 +6,43 @@ Reading never fails: a Lease may have been written by another version, or by han
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 
-from metallb_cli.model import AddressRange, Interface, IPAddress, merge_ranges, parse_address
+from metallb_cli.model import AddressRange, Claim, Interface, IPAddress, merge_ranges, parse_address
 
 ANNOUNCING = "metallb.io/announcing"
+CLAIMS = "metallb.io/claims"
 INTERFACES = "metallb.io/interfaces"
+SPEAKER = "metallb.io/speaker"
 
-MAX_ANNOUNCING = 200_000
+MAX_ANNOUNCING = 150_000
 """Characters. Kubernetes allows 256 KiB for all annotations of an object together (TotalAnnotationSizeLimitB)."""
+
+MAX_CLAIMS = 60_000
+"""Characters: in the worst case, with all epochs different and no two addresses in a row, about 2500 addresses."""
 
 MAX_INTERFACES = 20_000
 """Characters: about 400 interfaces."""
+
+MAX_SPEAKER = 20_000
+"""Characters."""
+
+MAX_PEERS = 50
+"""Names of peers that a note lists; their number is always there."""
 
 MAX_ADDRESSES = 100_000
 """A note that claims more is read up to here, so that a range like ::/0 costs nothing."""
 
 MORE = "..."
 """Ends a note that was too long to be written in full."""
+
+MAX_EPOCH = (1 << 32) - 1
+"""An epoch has four bytes in a heartbeat."""
+
+WEAK, CONTESTED = "w", "c"
+"""Marks behind an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +51,43 @@ class AnnouncedAddresses:
 
     addresses: frozenset[IPAddress]
     complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsNote:
+    """Attributes: complete: False when the note was cut short or partly unreadable, so there may be more claims."""
+
+    claims: Mapping[IPAddress, Claim]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerNote:
+    """How a speaker runs and how it is, by its own account.
+
+    Attributes:
+        boot: which start of the speaker, in nanoseconds since the epoch; 0 when it did not say.
+        election: what `--election` is.
+        api_outage: what `--on-api-outage` is.
+        interval: seconds between two heartbeats; 0 when it sends none.
+        misses: intervals without a heartbeat after which others take it for dead.
+        live_peers: how many other speakers it hears on the LAN, and they it.
+        peers: their names, sorted; of many only the first.
+        leaving: it asks others to take over.
+        unsteady: it gets nothing new while a steady node lives.
+        fenced: it answers for nothing, because its heartbeats were late.
+    """
+
+    boot: int = 0
+    election: str = ""
+    api_outage: str = ""
+    interval: float = 0.0
+    misses: int = 0
+    live_peers: int = 0
+    peers: tuple[str, ...] = ()
+    leaving: bool = False
+    unsteady: bool = False
+    fenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +127,63 @@ def decode_addresses(text: str) -> AnnouncedAddresses:
     return AnnouncedAddresses(frozenset(addresses), complete)
 
 
+def encode_claims(claims: Mapping[IPAddress, Claim]) -> str:
+    """Write claims as `1:10.0.0.1-10.0.0.9,10.0.0.12;3wc:10.0.0.10`, at most MAX_CLAIMS characters.
+
+    A group of addresses follows its epoch; `w` behind the epoch is a weak claim, `c` a contested one. Groups are sorted
+    by epoch, addresses as in `encode_addresses`.
+    """
+    groups: dict[tuple[int, str], list[AddressRange]] = defaultdict(list)
+    for address, claim in claims.items():
+        marks = ("" if claim.strong else WEAK) + (CONTESTED if claim.contested else "")
+        groups[claim.epoch, marks].append(AddressRange(address, address))
+    text: list[str] = []
+    length = 0
+    for (epoch, marks), addresses in sorted(groups.items()):
+        before = f"{';' if text else ''}{epoch}{marks}:"
+        for run in merge_ranges(addresses):
+            part = f"{before}{run}"
+            length += len(part)
+            if length > MAX_CLAIMS - len(MORE) - 1:
+                return f"{''.join(text)};{MORE}"
+            text.append(part)
+            before = ","
+    return "".join(text)
+
+
+def decode_claims(text: str) -> ClaimsNote:
+    """Read what `encode_claims` wrote, and as much as possible of anything else.
+
+    An address that is there twice counts with its last claim.
+    """
+    claims: dict[IPAddress, Claim] = {}
+    complete = len(text) <= MAX_CLAIMS
+    for group in text[:MAX_CLAIMS].split(";"):
+        head, _, addresses = group.partition(":")
+        claim = _claim(head.strip())
+        if claim is None:
+            complete = complete and not group.strip()
+            continue
+        for part in addresses.split(","):
+            run = _run(part.strip())
+            if run is None:
+                complete = complete and not part.strip()
+                continue
+            room = max(0, MAX_ADDRESSES - len(claims))
+            complete = complete and run.size <= room
+            claims.update((run.first + i, claim) for i in range(min(run.size, room)))
+    return ClaimsNote(claims, complete)
+
+
+def _claim(text: str) -> Claim | None:
+    digits = text.rstrip(WEAK + CONTESTED)
+    marks = text[len(digits) :]
+    if marks not in ("", WEAK, CONTESTED, WEAK + CONTESTED) or not (digits.isascii() and digits.isdigit()):
+        return None
+    epoch = int(digits) if len(digits) <= 10 else MAX_EPOCH + 1
+    return Claim(epoch, strong=WEAK not in marks, contested=CONTESTED in marks) if epoch <= MAX_EPOCH else None
+
+
 def _run(text: str) -> AddressRange | None:
     first_text, _, last_text = text.partition("-")
     first = parse_address(first_text.strip())
@@ -107,3 +219,39 @@ def decode_interfaces(text: str) -> tuple[InterfaceNote, ...]:
         for entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("verdict"), str)
     )
+
+
+def encode_speaker(note: SpeakerNote) -> str:
+    """Write the note as a JSON object with its attributes as keys; of the peers, at most MAX_PEERS names."""
+    return json.dumps({f.name: getattr(note, f.name) for f in fields(note)} | {"peers": note.peers[:MAX_PEERS]})
+
+
+def decode_speaker(text: str) -> SpeakerNote | None:
+    """Read what `encode_speaker` wrote; None when it is no JSON object.
+
+    Keys of another version are left out; what is missing or of the wrong type is as though it had not been said.
+    """
+    try:
+        entries = json.loads(text[:MAX_SPEAKER])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entries, dict):
+        return None
+    default = SpeakerNote()
+    known = {f.name: entries[f.name] for f in fields(default) if _fits(entries.get(f.name), getattr(default, f.name))}
+    return replace(default, **known, peers=_names(entries.get("peers")))
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(value, str):
+        return isinstance(default, str) and value.isprintable()
+    if isinstance(value, bool) or isinstance(default, bool):
+        return type(value) is type(default)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and 0 <= value < 1e6
+    return isinstance(default, int) and isinstance(value, int) and 0 <= value < 1 << 64
+
+
+def _names(value: object) -> tuple[str, ...]:
+    names = value[:MAX_PEERS] if isinstance(value, list) else []
+    return tuple(name for name in names if isinstance(name, str) and name.isprintable())

@@ -5,16 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metallb_cli.model import Interface, Reason
+from metallb_cli.model import Claim, Interface, Reason
 from metallb_cli.reconcile.lease_notes import (
     MAX_ADDRESSES,
     MAX_ANNOUNCING,
+    MAX_CLAIMS,
     MAX_INTERFACES,
+    MAX_PEERS,
+    MAX_SPEAKER,
     InterfaceNote,
+    SpeakerNote,
     decode_addresses,
+    decode_claims,
     decode_interfaces,
+    decode_speaker,
     encode_addresses,
+    encode_claims,
     encode_interfaces,
+    encode_speaker,
 )
 
 
@@ -119,3 +127,130 @@ json_values = st.recursive(
 @given(st.one_of(st.text(), json_values.map(json.dumps)))
 def test_no_text_makes_reading_interfaces_fail(text):
     assert all(isinstance(note, InterfaceNote) for note in decode_interfaces(text))
+
+
+# -- claims
+
+
+def test_claims_are_written_by_epoch_and_mark_and_runs_as_ranges():
+    one = dict.fromkeys((ip_address("10.0.0.1") + n for n in range(9)), Claim(1))
+    others = {
+        ip_address("10.0.0.12"): Claim(1),
+        ip_address("10.0.0.10"): Claim(3),
+        ip_address("10.0.0.13"): Claim(3, strong=False),
+        ip_address("10.0.0.14"): Claim(3, contested=True),
+        ip_address("2001:db8::1"): Claim(20, strong=False, contested=True),
+    }
+    text = encode_claims(one | others)
+    assert text == "1:10.0.0.1-10.0.0.9,10.0.0.12;3:10.0.0.10;3c:10.0.0.14;3w:10.0.0.13;20wc:2001:db8::1"
+    assert decode_claims(text).claims == one | others
+
+
+def test_no_claims_are_an_empty_note():
+    assert encode_claims({}) == ""
+    assert decode_claims("").claims == {}
+    assert decode_claims("").complete
+
+
+some_claims = st.dictionaries(
+    st.one_of(st.ip_addresses(), st.integers(0, 40).map(lambda n: ip_address("10.0.0.0") + n)),
+    st.builds(Claim, st.integers(0, 3) | st.integers(0, 2**32 - 1), st.booleans(), st.booleans()),
+    max_size=40,
+)
+
+
+@given(some_claims)
+def test_claims_that_were_written_are_read_back(claims):
+    decoded = decode_claims(encode_claims(claims))
+    assert decoded.claims == claims
+    assert decoded.complete
+
+
+def test_claims_that_grow_too_long_are_cut_and_say_so():
+    claims = {ip_address("10.0.0.0") + 2 * n: Claim(n % 7) for n in range(30_000)}
+    text = encode_claims(claims)
+    assert MAX_CLAIMS - 40 < len(text) <= MAX_CLAIMS
+    decoded = decode_claims(text)
+    assert not decoded.complete
+    assert len(decoded.claims) > 3000
+    assert all(claims[address] == claim for address, claim in decoded.claims.items())
+
+
+def test_even_with_every_epoch_another_the_claims_of_a_large_node_fit():
+    claims = {ip_address("172.30.100.0") + 2 * n: Claim(2_000_000_000 + n) for n in range(2000)}
+    assert decode_claims(encode_claims(claims)).complete
+
+
+@pytest.mark.parametrize(
+    "text", ["7:::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "7:0.0.0.0-255.255.255.255;8:10.0.0.1"]
+)
+def test_a_huge_range_of_claims_is_read_up_to_a_limit(text):
+    decoded = decode_claims(text)
+    assert len(decoded.claims) == MAX_ADDRESSES
+    assert not decoded.complete
+
+
+@pytest.mark.parametrize("group", ["x:10.0.0.9", "4294967296:10.0.0.9", "1cw:10.0.0.9", "-1:10.0.0.9", "1", ":", "..."])
+def test_a_group_of_claims_that_is_not_understood_is_left_out_and_said(group):
+    decoded = decode_claims(f" 1 : 10.0.0.1 ; {group} ; 2w:10.0.0.2,nonsense")
+    assert decoded.claims == {ip_address("10.0.0.1"): Claim(1), ip_address("10.0.0.2"): Claim(2, strong=False)}
+    assert not decoded.complete
+
+
+@given(st.one_of(st.text(), st.text(alphabet="0123456789.:-,;wc /%", max_size=60)))
+def test_no_text_makes_reading_claims_fail(text):
+    claims = decode_claims(text).claims
+    assert decode_claims(encode_claims(claims)).claims == claims
+
+
+# -- the speaker itself
+
+
+def test_what_a_speaker_says_of_itself_is_read_back():
+    note = SpeakerNote(
+        boot=1795428000123456789,
+        election="sticky",
+        api_outage="freeze",
+        interval=0.1,
+        misses=3,
+        live_peers=2,
+        peers=("node2", "node3"),
+        leaving=True,
+        unsteady=True,
+        fenced=True,
+    )
+    text = encode_speaker(note)
+    assert json.loads(text)["interval"] == 0.1
+    assert json.loads(text)["peers"] == ["node2", "node3"]
+    assert decode_speaker(text) == note
+    assert decode_speaker(encode_speaker(SpeakerNote())) == SpeakerNote()
+
+
+def test_of_very_many_peers_some_are_named_and_all_are_counted():
+    names = tuple(f"{n:04}".ljust(253, "x") for n in range(3000))
+    text = encode_speaker(SpeakerNote(live_peers=3000, peers=names))
+    assert len(text) <= MAX_SPEAKER
+    assert decode_speaker(text) == SpeakerNote(live_peers=3000, peers=names[:MAX_PEERS])
+
+
+def test_a_key_of_another_version_and_a_value_of_another_type_are_passed_over():
+    known = '"boot": "x", "misses": true, "interval": 1, "leaving": 1, "fenced": true, "election": "\\ud800"'
+    text = f'{{{known}, "peers": ["a", 1, "\\ud800"], "new": [{{}}]}}'
+    assert decode_speaker(text) == SpeakerNote(interval=1, fenced=True, peers=("a",))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", "null", "{", "[" * 19_000, '{"a": ' * 20_000])
+def test_what_is_no_object_says_nothing_of_a_speaker(text):
+    assert decode_speaker(text) is None
+
+
+facts = st.dictionaries(
+    st.sampled_from(["boot", "election", "interval", "misses", "peers", "leaving", "x"]),
+    json_values | st.floats() | st.just(10**400),
+)
+
+
+@given(st.one_of(st.text(), facts.map(json.dumps), json_values.map(json.dumps)))
+def test_no_text_makes_reading_about_a_speaker_fail(text):
+    note = decode_speaker(text)
+    assert note is None or decode_speaker(encode_speaker(note)) == note
