@@ -69,7 +69,12 @@ class Engine(ABC):
     Args:
         mac: the interface's address, which every answer gives.
         own_macs: of every interface of this node, so that two of them on one LAN are not taken for a conflict.
+
+    Attributes:
+        peer_macs: of the live speakers on this LAN, which say by heartbeats what they answer for.
     """
+
+    peer_macs: frozenset[bytes] = frozenset()
 
     def __init__(self, mac: bytes, own_macs: Collection[bytes] = ()) -> None:
         self.own_macs = frozenset((mac, *own_macs))
