@@ -52,6 +52,8 @@ class Reason(enum.Enum):
     NO_SPEAKER = "NoSpeaker"
     NODE_NETWORK_UNAVAILABLE = "nodeNetworkUnavailable"
     NODE_EXCLUDED = "nodeLabeledExcludeBalancers"
+    NODE_NO_INTERFACE = "nodeNoInterface"
+    NODE_NOT_ON_NETWORK = "nodeNotOnNetwork"
     BGP_NOT_ANNOUNCED = "BGPNotAnnounced"
     ADDRESS_CONFLICT = "AddressConflict"
     OWNER_NOT_HOLDING = "OwnerNotHolding"
@@ -322,6 +324,10 @@ class Lease:
         return next((value for key, value in self.annotations if key == name), None)
 
 
+MAX_NETWORKS = 64
+"""Networks of one interface that are told to others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interface:
     """A network interface of this node, and whether we answer on it.
@@ -329,12 +335,16 @@ class Interface:
     Attributes:
         mac: six bytes.
         verdict: Reason.USABLE, or why not.
+        networks: of its IP addresses, sorted, at most MAX_NETWORKS; without single hosts, loopback and link-local ones.
+        master: name of the bridge or bond that it is a port of, or empty.
     """
 
     name: str
     index: int
     mac: bytes = bytes(6)
     verdict: Reason = Reason.USABLE
+    networks: tuple[IPNetwork, ...] = ()
+    master: str = ""
 
 
 @dataclass(frozen=True, slots=True)

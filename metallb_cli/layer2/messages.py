@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from metallb_cli.errors import LinkError
@@ -21,6 +21,7 @@ from metallb_cli.model import (
     Conflict,
     Interface,
     IPAddress,
+    IPNetwork,
     LinkState,
     Peer,
     Reason,
@@ -302,7 +303,10 @@ def _report_fields(message: LinkReport) -> dict[str, Any]:
     return {
         "type": "report",
         "generation": message.generation,
-        "interfaces": [[i.name, i.index, i.mac.hex(), i.verdict.value] for i in message.interfaces],
+        "interfaces": [
+            [i.name, i.index, i.mac.hex(), i.verdict.value, list(map(str, i.networks)), i.master]
+            for i in message.interfaces
+        ],
         "answering": list(message.answering),
         "counts": [[a.version, int(a), c.requests, c.responses, c.gratuitous] for a, c in message.counts.items()],
         "drops": message.drops,
@@ -330,8 +334,10 @@ def _report(fields: dict[str, Any]) -> LinkReport:
     return LinkReport(
         generation=_count(fields["generation"]),
         interfaces=tuple(
-            Interface(_text(name), _count(index), bytes.fromhex(mac), Reason(verdict))
-            for name, index, mac, verdict in _list(fields["interfaces"])
+            Interface(
+                _text(name), _count(index), bytes.fromhex(mac), Reason(verdict), _networks(networks), _text(master)
+            )
+            for name, index, mac, verdict, networks, master in _list(fields["interfaces"])
         ),
         answering=tuple(map(_count, _list(fields["answering"]))),
         counts={
@@ -390,6 +396,10 @@ def _peer_claims(fields: dict[str, Any]) -> PeerClaims:
     make = _FAMILIES[str(version)]
     section = Section(make(_count(first)), make(_count(last)), tuple(_claims(fields["claims"])))
     return PeerClaims(_text(fields["node"]), _count(fields["boot"]), section)
+
+
+def _networks(value: object) -> tuple[IPNetwork, ...]:
+    return tuple(ip_network(_text(text)) for text in _list(value))
 
 
 def _runs(addresses: Iterable[IPAddress]) -> dict[str, list[list[int]]]:

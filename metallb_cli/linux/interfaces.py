@@ -12,6 +12,7 @@ import logging
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 
 from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, add_counts
@@ -20,7 +21,8 @@ from metallb_cli.linux.links import Excluded, Gone, Link, judge
 from metallb_cli.linux.packet_socket import explain
 from metallb_cli.linux.poller import Poller
 from metallb_cli.linux.port import VERSIONS, Announced, L2Engine, Port
-from metallb_cli.model import AddressRange, Conflict, Interface, IPAddress, Reason, merge_ranges
+from metallb_cli.model import MAX_NETWORKS, AddressRange, Conflict, Interface, IPAddress, Reason, merge_ranges
+from metallb_cli.subnets import place
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class _Known:
         self.link = link
         self.verdict = verdict
         self.port: Port | None = None
+        self.placed: dict[int, Announced] | None = None  # what the port was told
         self.retry_at: float | None = None
 
 
@@ -66,6 +69,7 @@ class Interfaces:
         self._l2_engine = l2_engine
         self._known: dict[int, _Known] = {}
         self._announced = {version: Announced() for version in VERSIONS}
+        self._moved = False  # which address belongs on which port may have changed
         self._own_macs: frozenset[bytes] = frozenset()
         # What ports that were closed have seen:
         self._counts: dict[bytes, Counts] = {}
@@ -78,7 +82,7 @@ class Interfaces:
                 yield known.port
 
     def announce(self, announcements: AnnouncementSet, now: float) -> None:
-        """Answer for these addresses, on every usable interface."""
+        """Answer for these addresses, on the usable interfaces where their neighbours are."""
         self.changed = True
         for version in VERSIONS:
             addresses = tuple(a for a in announcements.addresses if a.version == version)
@@ -87,8 +91,22 @@ class Interfaces:
         if self._conflicts:
             wanted = {address.packed for address in announcements.addresses}
             self._conflicts = Counter({key: count for key, count in self._conflicts.items() if key[0] in wanted})
-        for port in self._ports():
-            port.announce(self._announced, now)
+        self._place(now)
+
+    def _place(self, now: float) -> None:
+        """Tell each port its addresses: those of its networks, and those of nobody's."""
+        self._moved = False
+        open_ports = {index: known for index, known in self._known.items() if known.port is not None}
+        networks = {index: known.link.networks for index, known in open_ports.items()}
+        addresses = {version: place(self._announced[version].addresses, networks) for version in VERSIONS}
+        for index, known in open_ports.items():
+            wanted = {
+                version: Announced(tuple(addresses[version][index]), self._announced[version].ranges)
+                for version in VERSIONS
+            }
+            if known.port is not None and known.placed != wanted:
+                known.placed = wanted
+                known.port.announce(wanted, now)
 
     def apply(self, changes: Iterable[Link | Gone], now: float) -> None:
         """Follow what the kernel told, in its order."""
@@ -102,6 +120,8 @@ class Interfaces:
             self._own_macs = own_macs
             for port in self._ports():
                 port.follow_macs(own_macs)
+        if self._moved:
+            self._place(now)
 
     def _remove(self, index: int) -> None:
         known = self._known.pop(index, None)
@@ -120,14 +140,16 @@ class Interfaces:
         elif known.link == link and known.port is not None:
             return
         else:
-            before = Interface(known.link.name, 0, known.link.mac, known.verdict)
+            before = self._shown(known)
             if verdict is not Reason.USABLE or link.mac != known.link.mac:
                 self._close(known)
             elif known.port is not None and link.replugged(known.link):
                 known.port.tell_again(now)
+            self._moved |= link.networks != known.link.networks
             known.link, known.verdict = link, verdict
-            if before != Interface(link.name, 0, link.mac, verdict):
-                self.changed = True
+            after = self._shown(known)
+            self.changed |= before != after
+            if replace(before, networks=after.networks) != after:
                 _log_verdict(link, verdict)
         if verdict is Reason.USABLE and known.port is None:
             self._open(known, now)
@@ -138,9 +160,8 @@ class Interfaces:
         except OSError as error:
             self._fail(known, error, now)
             return
-        known.verdict, known.retry_at = Reason.USABLE, None
-        known.port.announce(self._announced, now)
-        self.changed = True
+        known.verdict, known.retry_at, known.placed = Reason.USABLE, None, None
+        self.changed = self._moved = True
 
     def _close(self, known: _Known) -> None:
         """End the engines and keep what they counted."""
@@ -148,7 +169,7 @@ class Interfaces:
         port, known.port = known.port, None
         if port is None:
             return
-        self.changed = True
+        self.changed = self._moved = True
         self._conflicts = _newest(self._conflicts + Counter(port.conflicts()))
         port.close()
         for ip, counts in port.take_counts(sum(len(a.addresses) for a in self._announced.values()) + 1).items():
@@ -185,6 +206,8 @@ class Interfaces:
                     self._fail(known, port.error, now)
             elif known.retry_at is not None and known.retry_at <= now:
                 self._open(known, now)
+        if self._moved:
+            self._place(now)
 
     def next_deadline(self) -> float | None:
         """When an engine, or an interface to try again, has something to do."""
@@ -202,9 +225,17 @@ class Interfaces:
     def interfaces(self) -> tuple[Interface, ...]:
         """Every interface with its verdict, those that matter first, at most MAX_REPORTED."""
         ordered = sorted(self._known.values(), key=lambda known: (_importance(known.verdict), known.link.name))
-        return tuple(
-            Interface(known.link.name, known.link.index, known.link.mac, known.verdict)
-            for known in ordered[:MAX_REPORTED]
+        return tuple(self._shown(known) for known in ordered[:MAX_REPORTED])
+
+    def _shown(self, known: _Known) -> Interface:
+        link, master = known.link, self._known.get(known.link.master)
+        return Interface(
+            name=link.name,
+            index=link.index,
+            mac=link.mac,
+            verdict=known.verdict,
+            networks=link.networks[:MAX_NETWORKS],
+            master="" if master is None else master.link.name,
         )
 
     def answering(self) -> tuple[int, ...]:

@@ -1,8 +1,4 @@
-"""Which network interfaces there are, and which of them we answer on; the kernel tells every change (rtnetlink(7)).
-
-The messages are taken apart here, not by pyroute2: of the whole protocol it needs one message and four attributes, and
-the link process, which holds the raw sockets, starts 0.2 s sooner and stays 20 MiB smaller without the library.
-"""
+"""Which network interfaces there are, and which of them we answer on; the kernel tells every change (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -13,10 +9,12 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from metallb_cli.errors import NetworkSetupError, UsageError
-from metallb_cli.model import Reason
+from metallb_cli.errors import UsageError
+from metallb_cli.linux.networks import Networks, decode_addresses, read_addresses
+from metallb_cli.linux.rtnetlink import attributes, dump, messages
+from metallb_cli.model import IPNetwork, Reason
 
 DEFAULT_EXCLUDE = (
     "^docker.*",
@@ -36,20 +34,17 @@ DEFAULT_EXCLUDE = (
 )
 """MetalLB's list: interfaces that container networks make, whose neighbours are pods and not the LAN."""
 
-RESYNC_ATTEMPTS = 5
-"""A dump that the kernel could not take in one piece is asked for again, this many times."""
+MAX_PENDING = 1 << 14
+"""Events that are thrown away at once: more than the kernel keeps in the 1 MiB that is asked for."""
 
-_NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 2, 3, 16, 17, 18
-_NLM_F_REQUEST, _NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x01, 0x300, 0x10
-_RTMGRP_LINK = 1
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
+_RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_EXT_MASK, _IFLA_CARRIER_CHANGES = 1, 3, 10, 29, 35
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
-_NLA_TYPE_MASK = 0x3FFF
 _IFF_UP, _IFF_BROADCAST, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_NOARP = 0x1, 0x2, 0x8, 0x40, 0x80
 _IFF_LOWER_UP, _IFF_DORMANT = 0x10000, 0x20000
 _ARPHRD_ETHER = 1
 
-_HEADER = struct.Struct("=IHHII")
 _LINK_INFO = struct.Struct("=BxHiII")
 _ATTRIBUTE = struct.Struct("=HH")
 
@@ -63,6 +58,7 @@ class Link:
         flags: IFF_*.
         master: index of the bridge or bond that it is a port of, or 0.
         carrier_changes: grows when a cable is plugged or pulled. The kernel may tell of a short interruption only so.
+        networks: of its IP addresses, sorted; without single hosts, loopback and link-local networks.
     """
 
     index: int
@@ -72,6 +68,7 @@ class Link:
     mac: bytes
     master: int = 0
     carrier_changes: int = 0
+    networks: tuple[IPNetwork, ...] = ()
 
     def replugged(self, before: Link) -> bool:
         """Whether neighbours must be told again: the cable was out, or the link only now transmits.
@@ -130,7 +127,7 @@ def judge(link: Link, excluded: Excluded) -> Reason:
 
 
 class LinkWatcher:
-    """The interfaces of the network namespace that this was made in.
+    """The interfaces of the network namespace that this was made in, with the networks of their IP addresses.
 
     Raises:
         NetworkSetupError: the kernel does not tell.
@@ -140,11 +137,12 @@ class LinkWatcher:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.bind((0, _RTMGRP_LINK))
-        self._indices: set[int] = set()
+        self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
+        self._links: dict[int, Link] = {}
+        self._networks = Networks()
 
     def fileno(self) -> int:
-        """The socket that becomes readable when an interface changed."""
+        """The socket that becomes readable when an interface or an address changed."""
         return self._socket.fileno()
 
     def close(self) -> None:
@@ -153,11 +151,11 @@ class LinkWatcher:
 
     def all(self) -> list[Link | Gone]:
         """Every interface there is, after those that vanished since the last call of this or of `changes`."""
-        links = _dump()
-        present = {link.index for link in links}
-        gone = [Gone(index) for index in sorted(self._indices - present)]
-        self._indices = present
-        return [*gone, *links]
+        links = [link for data in _dump() for link in decode(data) if isinstance(link, Link)]
+        self._networks.replace(read_addresses())
+        before, self._links = self._links, {}
+        found: list[Link | Gone] = [self._take(link) for link in links]
+        return [*(Gone(index) for index in sorted(before.keys() - self._links.keys())), *found]
 
     def changes(self) -> list[Link | Gone]:
         """What changed since the last call, in order. After more events than the kernel could keep: everything."""
@@ -170,18 +168,44 @@ class LinkWatcher:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
+                self._drop_pending()
                 return [*found, *self.all()]  # what was lost is in here
-            for change in decode(data):
-                if isinstance(change, Gone):
-                    self._indices.discard(change.index)
-                else:
-                    self._indices.add(change.index)
-                found.append(change)
+            found += map(self._take, decode(data))
+            found += self._address_changes(data)
+
+    def _drop_pending(self) -> None:
+        """Throw away the events from before a loss: taken in after a fresh look, they would bring back what is gone."""
+        for _ in range(MAX_PENDING):
+            try:
+                self._socket.recv(1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+    def _take(self, change: Link | Gone) -> Link | Gone:
+        if isinstance(change, Gone):
+            self._links.pop(change.index, None)
+            self._networks.forget(change.index)
+            return change
+        link = self._links[change.index] = replace(change, networks=self._networks.of(change.index))
+        return link
+
+    def _address_changes(self, data: bytes) -> Iterator[Link]:
+        """The interfaces whose networks are others than before."""
+        for address in decode_addresses(data):
+            self._networks.take(address)
+            link = self._links.get(address.index)
+            networks = self._networks.of(address.index)
+            if link is not None and link.networks != networks:
+                link = self._links[address.index] = replace(link, networks=networks)
+                yield link
 
 
 def decode(data: bytes) -> Iterator[Link | Gone]:
     """Read the link messages of a netlink datagram; others, and what is cut off, are left out."""
-    for kind, _, body in _messages(data):
+    for kind, _, body in messages(data):
         if kind in (_RTM_NEWLINK, _RTM_DELLINK) and len(body) >= _LINK_INFO.size:
             family, link_kind, index, flags, _ = _LINK_INFO.unpack_from(body)
             if family != socket.AF_UNSPEC:  # a bridge's note about its port, in the same group
@@ -189,62 +213,19 @@ def decode(data: bytes) -> Iterator[Link | Gone]:
             if kind == _RTM_DELLINK:
                 yield Gone(index)
                 continue
-            attributes = dict(_attributes(body[_LINK_INFO.size :]))
-            name = attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+            found = dict(attributes(body[_LINK_INFO.size :]))
+            name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
             yield Link(
                 index,
                 name,
                 link_kind,
                 flags,
-                mac=attributes.get(_IFLA_ADDRESS, b""),
-                master=int.from_bytes(attributes.get(_IFLA_MASTER, b""), sys.byteorder),
-                carrier_changes=int.from_bytes(attributes.get(_IFLA_CARRIER_CHANGES, b""), sys.byteorder),
+                mac=found.get(_IFLA_ADDRESS, b""),
+                master=int.from_bytes(found.get(_IFLA_MASTER, b""), sys.byteorder),
+                carrier_changes=int.from_bytes(found.get(_IFLA_CARRIER_CHANGES, b""), sys.byteorder),
             )
 
 
-def _dump() -> list[Link]:
-    """Ask for all interfaces on a socket of its own, so that no event gets between the answers."""
+def _dump() -> list[bytes]:
     attribute = _ATTRIBUTE.pack(8, _IFLA_EXT_MASK) + struct.pack("=I", _SKIP_STATISTICS)
-    body = _LINK_INFO.pack(0, 0, 0, 0, 0) + attribute
-    request = _HEADER.pack(_HEADER.size + len(body), _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
-    for _ in range(RESYNC_ATTEMPTS):
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
-            sock.settimeout(5.0)
-            sock.bind((0, 0))
-            sock.send(request)
-            links: list[Link] = []
-            whole, done = True, False
-            while not done:
-                data = sock.recv(1 << 16)
-                for kind, flags, answer in _messages(data):
-                    whole &= not flags & _NLM_F_DUMP_INTR
-                    done |= kind == _NLMSG_DONE
-                    if kind == _NLMSG_ERROR:
-                        code = -struct.unpack_from("=i", answer)[0]
-                        raise NetworkSetupError(f"the kernel does not list the network interfaces (error {code})")
-                links += [link for link in decode(data) if isinstance(link, Link)]
-            if whole:
-                return links
-    raise NetworkSetupError(f"the network interfaces changed during each of {RESYNC_ATTEMPTS} attempts to list them")
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Type, flags and body of each netlink message."""
-    start = 0
-    while start + _HEADER.size <= len(data):
-        length, kind, flags, _, _ = _HEADER.unpack_from(data, start)
-        if length < _HEADER.size or start + length > len(data):
-            return
-        yield kind, flags, data[start + _HEADER.size : start + length]
-        start += length + 3 & ~3
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each route attribute."""
-    start = 0
-    while start + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, start)
-        if length < _ATTRIBUTE.size or start + length > len(data):
-            return
-        yield kind & _NLA_TYPE_MASK, data[start + _ATTRIBUTE.size : start + length]
-        start += length + 3 & ~3
+    return dump(_RTM_GETLINK, _LINK_INFO.pack(0, 0, 0, 0, 0) + attribute, "network interfaces")

@@ -1,7 +1,7 @@
 """The stream between the control process and the link process: any message, any cut, any bytes."""
 
 import json
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 from hypothesis import given
@@ -96,7 +96,13 @@ sections = st.one_of(
     )
 )
 interfaces = st.builds(
-    Interface, name=st.text(max_size=15), index=counts, mac=st.binary(max_size=8), verdict=st.sampled_from(Reason)
+    Interface,
+    name=st.text(max_size=15),
+    index=counts,
+    mac=st.binary(max_size=8),
+    verdict=st.sampled_from(Reason),
+    networks=st.lists(st.sampled_from([ip_network("10.0.0.0/8"), ip_network("2001:db8::/64")])).map(tuple),
+    master=st.text(max_size=15),
 )
 conflicts = st.lists(st.builds(Conflict, addresses, st.binary(min_size=6, max_size=6), counts), max_size=3).map(tuple)
 reports = st.builds(

@@ -183,3 +183,4 @@ class TestWatcher:
             else:
                 present.add(change.index)
         assert present == {link.index for link in namespace.run(watcher.all) if isinstance(link, Link)}
+        assert namespace.run(watcher.changes) == [], "what was told before the loss is old"
