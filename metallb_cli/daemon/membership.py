@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from metallb_cli.daemon.ports import LeaseStore
 from metallb_cli.errors import ApiError, ApiUnavailableError
 from metallb_cli.model import Lease
-from metallb_cli.reconcile.liveness import Liveness, lease_name
+from metallb_cli.reconcile.interface_notes import INTERFACES, Reach, decode_interfaces, reach
+from metallb_cli.reconcile.liveness import Liveness, lease_name, node_of
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,10 @@ class LeaseTimes:
 
 
 class Membership:
-    """Thread-safe. Calls `on_change` whenever the set of live speakers changes, `on_failure` if its thread dies."""
+    """Thread-safe. Calls `on_change` whenever the set of live speakers or what one of them can reach changes.
+
+    Calls `on_failure` if its thread dies.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,8 @@ class Membership:
         self._lock = threading.Lock()
         self._liveness = Liveness(node, times.duration)
         self._live: frozenset[str] = frozenset({node})
+        self._notes: dict[str, str] = {}
+        self._reach: Mapping[str, Reach] = {}
         self._annotations: tuple[tuple[str, str], ...] = ()
         self._written: Lease | None = None
         self._described = -DESCRIBE_EVERY
@@ -77,6 +83,10 @@ class Membership:
     def live(self) -> frozenset[str]:
         """Return the nodes whose speakers are alive, this one always included."""
         return self._live
+
+    def reach(self) -> Mapping[str, Reach]:
+        """Return what the speakers say that they can answer on, by node; live or not, and without this one."""
+        return self._reach
 
     @property
     def outage_seconds(self) -> float:
@@ -98,8 +108,31 @@ class Membership:
                 self._liveness.observe(new, time.monotonic())
             elif old is not None:
                 self._liveness.forget(old.name)
+            moved = self._read_note(old, new)
         self._settle()
+        if moved:
+            self._on_change()
         self._wake.set()
+
+    def _read_note(self, old: Lease | None, new: Lease | None) -> bool:
+        """Take in which networks a speaker is on; return whether that changed. Few renewals change the note."""
+        lease = new or old
+        node = None if lease is None else node_of(lease.name)
+        if node is None or node == self._node:
+            return False
+        note = (new.annotation(INTERFACES) if new is not None else None) or ""
+        if note == self._notes.get(node, ""):
+            return False
+        if new is None:
+            del self._notes[node]
+        else:
+            self._notes[node] = note
+        found = reach(decode_interfaces(note))
+        if found == self._reach.get(node):
+            return False
+        others = {name: known for name, known in self._reach.items() if name != node}
+        self._reach = others if found is None else {**others, node: found}
+        return True
 
     def leave(self) -> None:
         """Give the Lease back, so that others take over at once. Bounded by one renewal interval and a call."""

@@ -34,7 +34,8 @@ from metallb_cli.model import (
     merge_ranges,
 )
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
-from metallb_cli.reconcile.lease_notes import encode_addresses, encode_interfaces
+from metallb_cli.reconcile.interface_notes import Reach, encode_interfaces, reach
+from metallb_cli.reconcile.lease_notes import encode_addresses
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ class Speaker:
         self._told_config: tuple[Reason, str] | None = None
         self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
         self._state: ClusterState | None = None
+        self._reach: Reach | None = None
         self._sent = AnnouncementSet()
         self._link_state = LinkState()
         self._claims: dict[tuple[IPAddress, bytes], _Claim] = {}
@@ -146,7 +148,9 @@ class Speaker:
         try:
             while not self._feeds.synced() and not self._stop.wait(0.02):
                 self._check_link()
-            # The Lease comes first: the others must know of this speaker before it takes part in the election.
+            # The Lease comes first, and says on which networks this speaker is: the others must know of both before it
+            # takes part in the election.
+            self._describe()
             self._membership.start()
             while not self._membership.joined.wait(0.02) and not self._stop.is_set():
                 self._check_link()
@@ -172,6 +176,7 @@ class Speaker:
                 everything |= self._load_config(self._feeds.config_text())
             elif key is Task.LINK:
                 link = True
+                everything |= reach(self._link_state.interfaces) != self._reach
             else:
                 everything = True
             key = self._inbox.get(0)
@@ -200,12 +205,15 @@ class Speaker:
     # -- deciding
 
     def _judge_everything(self) -> None:
+        self._reach = reach(self._link_state.interfaces)
+        own = {} if self._reach is None else {self._options.node: self._reach}
         self._state = ClusterState(
             pools=self._config.pools if self._config else (),
             nodes=dict(self._feeds.nodes()),
             speakers=self._membership.live(),
             endpoints=self._feeds.endpoints(),
             ignore_exclude_lb=self._options.ignore_exclude_lb,
+            reach={**self._membership.reach(), **own},
         )
         keys = {service.key for service in self._feeds.services.all()}
         self._judge(keys | set(self._verdicts))
@@ -261,12 +269,12 @@ class Speaker:
                 reason = self._shown(verdict)
                 owner = f"; {verdict.owner} answers" if verdict.owner else ""
                 # On most nodes most addresses are somebody else's: that is no news.
-                level = logging.DEBUG if reason is Reason.NOT_OWNER else logging.INFO
+                level = logging.DEBUG if verdict.owner else logging.INFO
                 self._log(key, reason, f"not announcing {verdict.address} from this node{owner}", level)
 
     def _shown(self, verdict: Verdict) -> Reason:
         elsewhere = verdict.reason is Reason.ANNOUNCED and verdict.owner != self._options.node
-        return Reason.NOT_OWNER if elsewhere else verdict.reason
+        return verdict.excluded.get(self._options.node, Reason.NOT_OWNER) if elsewhere else verdict.reason
 
     def _why_stopped(self, service: Service | None, address: IPAddress, after: tuple[Verdict, ...]) -> Reason:
         if service is None:

@@ -5,6 +5,8 @@ An address has one owner: of the nodes that may answer, the one that the electio
 * its speaker is alive,
 * its Node does not report NetworkUnavailable, and is not labelled
   `node.kubernetes.io/exclude-from-external-load-balancers` (unless that label shall be ignored),
+* its speaker does not say that it has no usable interface,
+* it is on the network of the address, if any such node is known: see `reconcile/candidates.py`,
 * with `externalTrafficPolicy: Local`, a ready endpoint of the Service runs on it.
 
 A node whose Node object is not known is given the benefit of the doubt. Without any ready endpoint nobody answers:
@@ -31,6 +33,8 @@ from metallb_cli.model import (
     ServiceKey,
     TrafficPolicy,
 )
+from metallb_cli.reconcile.candidates import Candidates
+from metallb_cli.reconcile.interface_notes import Reach
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class ClusterState:
         speakers: nodes with a live speaker.
         endpoints: ready endpoints by Service; a Service that is missing has none.
         ignore_exclude_lb: announce also from nodes labelled exclude-from-external-load-balancers.
+        reach: what each node can answer on, in its speaker's words; a node that is missing did not say.
     """
 
     pools: tuple[Pool, ...]
@@ -50,6 +55,7 @@ class ClusterState:
     speakers: frozenset[str]
     endpoints: Mapping[ServiceKey, Endpoints]
     ignore_exclude_lb: bool = False
+    reach: Mapping[str, Reach] = field(default_factory=dict)
 
     @cached_property
     def pool_index(self) -> PoolIndex:
@@ -60,6 +66,11 @@ class ClusterState:
     def eligible(self) -> tuple[str, ...]:
         """The nodes that may answer for any Service, sorted."""
         return tuple(sorted(self.speakers - self.excluded.keys()))
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Of these nodes, those on the network of an address."""
+        return Candidates(self.eligible, self.excluded, self.reach)
 
     @cached_property
     def excluded(self) -> Mapping[str, Reason]:
@@ -75,6 +86,9 @@ class ClusterState:
             return Reason.NODE_NETWORK_UNAVAILABLE
         if node is not None and node.excluded and not self.ignore_exclude_lb:
             return Reason.NODE_EXCLUDED
+        reach = self.reach.get(name)
+        if reach is not None and not reach.usable:
+            return Reason.NODE_NO_INTERFACE
         return None
 
 
@@ -119,10 +133,10 @@ def _judge(service: Service, address: IPAddress, state: ClusterState) -> Verdict
     endpoints = state.endpoints.get(service.key, Endpoints())
     if not endpoints:
         return Verdict(service.key, address, None, Reason.NO_ENDPOINTS, protocol=protocol, stranded=stranded)
-    candidates, excluded = state.eligible, state.excluded
+    candidates, excluded = state.candidates.of(address)
     if service.traffic_policy is TrafficPolicy.LOCAL:
+        without = dict.fromkeys((n for n in candidates if n not in endpoints.nodes), Reason.NO_LOCAL_ENDPOINTS)
         candidates = tuple(node for node in candidates if node in endpoints.nodes)
-        without = dict.fromkeys((n for n in state.eligible if n not in endpoints.nodes), Reason.NO_LOCAL_ENDPOINTS)
         excluded = {**excluded, **without}
     owner = elect(address, candidates)
     reason = Reason.ANNOUNCED if owner is not None else _why_nobody(excluded)
@@ -132,7 +146,12 @@ def _judge(service: Service, address: IPAddress, state: ClusterState) -> Verdict
 def _why_nobody(excluded: Mapping[str, Reason]) -> Reason:
     """Return what an operator should look at first: the most specific reason that stopped a live speaker."""
     reasons = set(excluded.values())
-    for reason in (Reason.NO_LOCAL_ENDPOINTS, Reason.NODE_NETWORK_UNAVAILABLE, Reason.NODE_EXCLUDED):
+    for reason in (
+        Reason.NO_LOCAL_ENDPOINTS,
+        Reason.NODE_NETWORK_UNAVAILABLE,
+        Reason.NODE_NO_INTERFACE,
+        Reason.NODE_EXCLUDED,
+    ):
         if reason in reasons:
             return reason
     return Reason.NO_SPEAKER

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from metallb_cli.allocator import Allocator, PoolUsage
 from metallb_cli.model import Endpoints, IPAddress, Lease, Node, Pool, Reason, Service, ServiceKey
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
-from metallb_cli.reconcile.explain import explain
+from metallb_cli.reconcile.explain import explain, explain_interface
 from metallb_cli.reconcile.findings import find_problems
-from metallb_cli.reconcile.lease_notes import ANNOUNCING, INTERFACES, decode_addresses, decode_interfaces
+from metallb_cli.reconcile.interface_notes import INTERFACES, InterfaceNote, decode_interfaces, reach
+from metallb_cli.reconcile.lease_notes import ANNOUNCING, decode_addresses
 from metallb_cli.reconcile.liveness import node_of
 from metallb_cli.reconcile.report import (
     ConfigurationReport,
@@ -121,11 +122,16 @@ def _speaker(node: str, observed: ObservedLease) -> SpeakerReport:
         state=observed.state,
         age=observed.age,
         interfaces=tuple(
-            InterfaceReport(i.name, i.verdict) for i in decode_interfaces(observed.lease.annotation(INTERFACES) or "[]")
+            InterfaceReport(i.name, i.verdict, tuple(map(str, i.networks or ())), explain_interface(i))
+            for i in _interfaces(observed)
         ),
         addresses=tuple(str(a) for a in sorted(announced.addresses, key=lambda a: (a.version, int(a)))),
         complete=announced.complete and note is not None,
     )
+
+
+def _interfaces(observed: ObservedLease) -> tuple[InterfaceNote, ...]:
+    return decode_interfaces(observed.lease.annotation(INTERFACES) or "")
 
 
 def _controller(observed: ObservedLease | None) -> ControllerReport | None:
@@ -174,12 +180,14 @@ def _services(
     speakers: tuple[SpeakerReport, ...],
     snapshot: Snapshot,
 ) -> Iterable[ServiceReport]:
+    reached = {node: reach(_interfaces(observed)) for node, observed in _by_node(snapshot.speakers)}
     state = ClusterState(
         pools=snapshot.configuration.pools or (),
         nodes=snapshot.nodes,
         speakers=frozenset(speaker.node for speaker in speakers if speaker.live),
         endpoints=snapshot.endpoints,
         ignore_exclude_lb=snapshot.ignore_exclude_lb,
+        reach={node: known for node, known in reached.items() if known is not None},
     )
     holders: dict[str, list[str]] = defaultdict(list)
     for speaker in speakers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metallb_cli.model import Reason
 from metallb_cli.reconcile.announce import Verdict
+from metallb_cli.reconcile.interface_notes import InterfaceNote
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
@@ -42,8 +43,10 @@ def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
             )
         case Reason.NO_LOCAL_ENDPOINTS:
             nodes = _names(_excluded_for(verdict, Reason.NO_LOCAL_ENDPOINTS))
+            elsewhere = _names(_excluded_for(verdict, Reason.NODE_NOT_ON_NETWORK))
+            others = f"; {elsewhere} cannot answer, not being on the network of {address}" if elsewhere else ""
             return (
-                f"not announced: externalTrafficPolicy is Local, and no ready endpoint is on {nodes}",
+                f"not announced: externalTrafficPolicy is Local, and no ready endpoint is on {nodes}{others}",
                 "run a pod of the Service on one of them, or set externalTrafficPolicy to Cluster",
             )
         case Reason.NODE_NETWORK_UNAVAILABLE:
@@ -51,6 +54,12 @@ def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
             return (
                 f"not announced: the condition NetworkUnavailable is True on {nodes}",
                 f"look at the network plugin of the node: kubectl describe node {_first(verdict)}",
+            )
+        case Reason.NODE_NO_INTERFACE:
+            nodes = _names(_excluded_for(verdict, Reason.NODE_NO_INTERFACE))
+            return (
+                f"not announced: the speaker has no usable interface on {nodes}",
+                f"read why in metallb status -n {namespace} -o wide, under Interfaces",
             )
         case Reason.NODE_EXCLUDED:
             nodes = _names(_excluded_for(verdict, Reason.NODE_EXCLUDED))
@@ -60,6 +69,26 @@ def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
             )
         case _:
             return "not announced: no speaker is alive", f"look at the speakers: {speakers}"
+
+
+_INTERFACES = {
+    Reason.USABLE: "answering",
+    Reason.INTERFACE_EXCLUDED: "excluded by its name (--exclude)",
+    Reason.INTERFACE_LOOPBACK: "loopback, where nobody asks",
+    Reason.INTERFACE_DOWN: "switched off (ip link set {name} up)",
+    Reason.INTERFACE_NO_CARRIER: "no carrier: look at cable and switch",
+    Reason.INTERFACE_ENSLAVED: "port of {master}, which answers in its place",
+    Reason.INTERFACE_NO_ARP: "does without ARP",
+    Reason.INTERFACE_NOT_ETHERNET: "not Ethernet",
+    Reason.INTERFACE_FAILED: "the kernel refused a socket; the log of the speaker says why",
+}
+
+
+def explain_interface(interface: InterfaceNote) -> str:
+    """Return why a speaker answers on an interface or not, in words."""
+    sentences = {reason.value: sentence for reason, sentence in _INTERFACES.items()}
+    sentence = sentences.get(interface.verdict, interface.verdict)
+    return sentence.replace("{name}", interface.name).replace("{master}", interface.master or "a bridge or bond")
 
 
 def _excluded_for(verdict: Verdict, reason: Reason) -> tuple[str, ...]:

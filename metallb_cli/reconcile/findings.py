@@ -35,6 +35,7 @@ def find_problems(
         *_strange_addresses(services, speakers),
         *_owner_not_holding(services),
         *_not_announced(services, speakers),
+        *_without_interface(speakers),
         *_with_reason(services, stranded=True),
         *_with_reason(services, stranded=False),
         *_exhausted(services, pools),
@@ -104,6 +105,19 @@ def _not_announced(services: Sequence[ServiceReport], speakers: Sequence[Speaker
     for row in rows:
         if row.reason == row.announcement:
             yield Finding(row.reason, _name(row), f"{row.address}: {_advice(row)}")
+
+
+def _without_interface(speakers: Sequence[SpeakerReport]) -> Iterator[Finding]:
+    ordinary = {Reason.INTERFACE_EXCLUDED.value, Reason.INTERFACE_LOOPBACK.value}
+    for speaker in speakers:
+        if speaker.live and speaker.cut_off:
+            why = [f"{i.name}: {i.explanation}" for i in speaker.interfaces if i.verdict not in ordinary]
+            yield Finding(
+                Reason.NODE_NO_INTERFACE.value,
+                speaker.node,
+                f"the speaker on {speaker.node} has no usable interface, so it answers for nothing: "
+                f"{_some(why) or 'all are excluded by their names (--exclude)'}",
+            )
 
 
 def _with_reason(services: Sequence[ServiceReport], *, stranded: bool) -> Iterator[Finding]:

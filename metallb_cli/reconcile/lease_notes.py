@@ -1,6 +1,7 @@
-"""What a speaker writes on its Lease: the addresses it answers for, its claims, its interfaces, and how it is.
+"""What a speaker writes on its Lease: the addresses it answers for, its claims, and how it is.
 
-Reading never fails: a Lease may have been written by another version, or by hand.
+Its interfaces are in `interface_notes.py`. Reading never fails: a Lease may have been written by another version, or by
+hand.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
-from metallb_cli.model import AddressRange, Claim, Interface, IPAddress, merge_ranges, parse_address
+from metallb_cli.model import AddressRange, Claim, IPAddress, merge_ranges, parse_address
 
 ANNOUNCING = "metallb.io/announcing"
 CLAIMS = "metallb.io/claims"
-INTERFACES = "metallb.io/interfaces"
 SPEAKER = "metallb.io/speaker"
 
 MAX_ANNOUNCING = 150_000
@@ -22,9 +22,6 @@ MAX_ANNOUNCING = 150_000
 
 MAX_CLAIMS = 60_000
 """Characters: in the worst case, with all epochs different and no two addresses in a row, about 2500 addresses."""
-
-MAX_INTERFACES = 20_000
-"""Characters: about 400 interfaces."""
 
 MAX_SPEAKER = 20_000
 """Characters."""
@@ -88,14 +85,6 @@ class SpeakerNote:
     leaving: bool = False
     unsteady: bool = False
     fenced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceNote:
-    """An interface as its speaker described it. The verdict is a Reason's value, or a word of another version."""
-
-    name: str
-    verdict: str
 
 
 def encode_addresses(addresses: Iterable[IPAddress]) -> str:
@@ -191,34 +180,6 @@ def _run(text: str) -> AddressRange | None:
     if first is None or last is None or first.version != last.version or int(first) > int(last):
         return None
     return AddressRange(first, last)
-
-
-def encode_interfaces(interfaces: Iterable[Interface]) -> str:
-    """Write interfaces as a JSON list of name and verdict, at most MAX_INTERFACES characters."""
-    parts: list[str] = []
-    length = 2
-    for interface in interfaces:
-        part = json.dumps({"name": interface.name, "verdict": interface.verdict.value})
-        length += len(part) + 2
-        if length > MAX_INTERFACES:
-            break
-        parts.append(part)
-    return f"[{', '.join(parts)}]"
-
-
-def decode_interfaces(text: str) -> tuple[InterfaceNote, ...]:
-    """Read what `encode_interfaces` wrote; leave out what is not understood."""
-    try:
-        entries = json.loads(text[:MAX_INTERFACES])
-    except (ValueError, RecursionError):
-        return ()
-    if not isinstance(entries, list):
-        return ()
-    return tuple(
-        InterfaceNote(entry["name"], entry["verdict"])
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("verdict"), str)
-    )
 
 
 def encode_speaker(note: SpeakerNote) -> str:

@@ -63,10 +63,18 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceReport:
-    """A network interface of a speaker's node; the verdict is `usable` or why not."""
+    """A network interface of a speaker's node.
+
+    Attributes:
+        verdict: `usable` or why not: a Reason's value, or a word of another version.
+        networks: its IP networks, when it is usable.
+        explanation: the verdict in words.
+    """
 
     name: str
     verdict: str
+    networks: tuple[str, ...] = ()
+    explanation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,11 @@ class SpeakerReport:
     def live(self) -> bool:
         """Whether it takes part in elections."""
         return self.state == "live"
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it says that it has interfaces, and that it can answer on none of them."""
+        return bool(self.interfaces) and all(interface.verdict != "usable" for interface in self.interfaces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,15 @@ def show_status(report: Report, out: TextIO, *, wide: bool = False, width: int |
     Args:
         report: what to show.
         out: where to.
-        wide: also candidates, excluded nodes, every interface, and explanations of what is well.
+        wide: also candidates, excluded nodes, every interface with its networks, and explanations of what is well.
         width: columns; None for those of the terminal, 80 where there is none.
     """
     console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
     _headline(console, report)
     _section(console, "Pools", _pools(report.pools), "no pools are configured")
     _section(console, "Services", _services(report, wide=wide), "no Service is of type LoadBalancer")
-    _section(console, "Speakers", _speakers(report.speakers, wide=wide), "no speaker has ever run in this namespace")
+    _section(console, "Speakers", _speakers(report.speakers), "no speaker has ever run in this namespace")
+    _interfaces(console, report.speakers, wide=wide)
     if wide:
         _explanations(console, report.services)
     _problems(console, report, wide=wide)
@@ -124,12 +125,12 @@ def _state(row: ServiceReport) -> Text:
     return Text("announced" if row.owner else row.reason, style=GOOD if row.owner else "")
 
 
-def _speakers(speakers: tuple[SpeakerReport, ...], *, wide: bool) -> Table:
+def _speakers(speakers: tuple[SpeakerReport, ...]) -> Table:
     table = _table("NODE", "STATE", "LEASE", "ADDRESSES", "INTERFACES", right=("LEASE", "ADDRESSES"))
     for speaker in speakers:
-        interfaces = [i for i in speaker.interfaces if wide or i.verdict == "usable"]
-        shown = ", ".join(i.name if i.verdict == "usable" else f"{i.name} ({i.verdict})" for i in interfaces)
-        skipped = len(speaker.interfaces) - len(interfaces)
+        usable = [interface.name for interface in speaker.interfaces if interface.verdict == Reason.USABLE.value]
+        shown = ", ".join(usable)
+        skipped = len(speaker.interfaces) - len(usable)
         if skipped:
             shown = f"{shown or 'none usable'} (+{skipped} skipped)"
         table.add_row(
@@ -140,6 +141,23 @@ def _speakers(speakers: tuple[SpeakerReport, ...], *, wide: bool) -> Table:
             shown or NONE,
         )
     return table
+
+
+def _interfaces(console: Console, speakers: tuple[SpeakerReport, ...], *, wide: bool) -> None:
+    """Say why interfaces are skipped: for speakers that have no usable one, or for all."""
+    shown = [s for s in speakers if s.interfaces and (wide or (s.live and s.cut_off))]
+    if not shown:
+        return
+    console.print()
+    console.print(Text("Interfaces", style="bold"))
+    for speaker in shown:
+        console.print(Text(f"  {speaker.node}", style="bold"))
+        names: dict[str, list[str]] = {}
+        for interface in speaker.interfaces:
+            networks = f" on {', '.join(interface.networks)}" if interface.networks else ""
+            names.setdefault(f"{interface.explanation}{networks}", []).append(interface.name)
+        for why, those in names.items():
+            console.print(Padding(Text(f"{', '.join(those)}: {why}"), (0, 0, 0, 4), expand=False))
 
 
 def _explanations(console: Console, services: tuple[ServiceReport, ...]) -> None:

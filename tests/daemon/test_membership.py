@@ -1,8 +1,11 @@
 import time
+from ipaddress import ip_network
 
 import pytest
 
 from metallb_cli.daemon.membership import LeaseTimes, Membership
+from metallb_cli.model import Interface, Lease
+from metallb_cli.reconcile.interface_notes import INTERFACES, Reach, encode_interfaces
 from metallb_cli.reconcile.liveness import lease_name
 from tests.daemon.test_leader import until
 from tests.support.leases import MemoryLeases
@@ -86,6 +89,50 @@ def test_a_description_is_written_soon_and_kept_in_renewals(join, leases):
     writes = len(leases.writes)
     assert until(lambda: len(leases.writes) > writes)
     assert leases.writes[-1].annotation("metallb.io/announcing") == "10.0.0.1"
+
+
+LAN = ip_network("10.0.0.0/24")
+
+
+def note(*networks):
+    return encode_interfaces([Interface("eth0", 2, networks=networks)])
+
+
+def test_speakers_see_on_which_networks_the_others_are(join):
+    a, b = join("a"), join("b")
+    b.describe({INTERFACES: note(LAN)})
+    assert until(lambda: a.reach() == {"b": Reach(usable=True, networks=(LAN,))})
+    b.describe({INTERFACES: note()})
+    assert until(lambda: a.reach() == {"b": Reach(usable=True, networks=())})
+
+
+def test_only_a_change_of_what_others_reach_wakes_the_speaker(leases):
+    woken = []
+    membership = Membership(leases, "a", "a_boot", TIMES, lambda: woken.append(1), lambda error: None)
+    observed = None
+
+    def observe(renewed, text):
+        nonlocal observed
+        lease = Lease(lease_name("b"), "b_boot", renewed, 6.0, annotations=((INTERFACES, text),))
+        membership.observe(observed, lease)
+        observed = lease
+        return len(woken)
+
+    assert observe("t1", note(LAN)) == 2  # alive, and on a network
+    assert observe("t2", note(LAN)) == 2
+    assert observe("t3", note(LAN).replace("eth0", "eth1")) == 2
+    assert observe("t4", note()) == 3
+    membership.observe(observed, None)
+    assert len(woken) == 5
+    assert membership.reach() == {}
+
+
+def test_its_own_lease_tells_a_speaker_nothing_new(join):
+    a = join("a")
+    a.describe({INTERFACES: note(LAN)})
+    join("b")
+    assert until(lambda: "b" in a.live())
+    assert a.reach() == {}
 
 
 def test_renewals_do_not_come_faster_than_asked(join, leases):

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from time import perf_counter
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from metallb_cli.election import elect
 from metallb_cli.model import Endpoints, Node, Protocol, Reason, TrafficPolicy
 from metallb_cli.reconcile.announce import ClusterState, judge
+from metallb_cli.reconcile.interface_notes import Reach
 from tests.allocator.build import key, pool
 from tests.reconcile.build import DEFAULT, service
 
@@ -126,6 +127,65 @@ def test_when_nobody_can_announce_the_reason_is_what_stops_a_live_speaker(option
     assert (verdict.owner, verdict.reason) == (None, reason)
 
 
+ON = Reach(usable=True, networks=(ip_network("172.30.1.0/24"), ip_network("2001:db8:1::/64")))
+ELSEWHERE = Reach(usable=True, networks=(ip_network("10.0.0.0/8"),))
+BARE = Reach(usable=True, networks=())
+UNSAID = Reach(usable=True, networks=None)
+NOWHERE = Reach(usable=False, networks=())
+OFF_NETWORK, NO_INTERFACE = Reason.NODE_NOT_ON_NETWORK, Reason.NODE_NO_INTERFACE
+
+
+@pytest.mark.parametrize(
+    ("reach", "owner", "excluded"),
+    [
+        ({"node1": ON, "node2": ON, "node3": ON}, "node3", {}),
+        ({"node1": ON, "node2": ON, "node3": ELSEWHERE}, "node1", {"node3": OFF_NETWORK}),
+        ({"node1": ELSEWHERE, "node2": ON, "node3": BARE}, "node2", {"node1": OFF_NETWORK, "node3": OFF_NETWORK}),
+        ({"node2": ON}, "node2", {"node1": OFF_NETWORK, "node3": OFF_NETWORK}),
+        ({"node1": UNSAID, "node2": ON, "node3": UNSAID}, "node2", {"node1": OFF_NETWORK, "node3": OFF_NETWORK}),
+        ({"node1": ELSEWHERE, "node2": BARE}, "node3", {}),
+        ({"node1": ELSEWHERE, "node3": ELSEWHERE}, "node3", {}),
+        ({"node3": NOWHERE}, "node1", {"node3": NO_INTERFACE}),
+        ({"node1": ON, "node3": NOWHERE}, "node1", {"node2": OFF_NETWORK, "node3": NO_INTERFACE}),
+    ],
+)
+def test_nodes_on_the_network_are_candidates_and_without_any_all_with_an_interface(reach, owner, excluded):
+    verdict = only(judge(WEB, state(reach=reach)))
+    assert (verdict.owner, verdict.excluded) == (owner, excluded)
+    assert set(verdict.candidates) == set(NODES) - excluded.keys()
+
+
+def test_each_family_has_networks_of_its_own():
+    both = replace(WEB, ingress=(ip_address("172.30.1.96"), ip_address("2001:db8:2::1")))
+    four, six = judge(both, state(reach={"node1": ON, "node2": ON}))
+    assert four.candidates == ("node1", "node2")
+    assert six.candidates == NODES
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"speakers": ("node2", "node3")},
+        {"nodes": (Node("node1", network_unavailable=True), "node2", "node3")},
+        {"nodes": (Node("node1", excluded=True), "node2", "node3")},
+    ],
+)
+def test_a_node_on_the_network_that_may_not_answer_keeps_nobody_else_from_it(options):
+    verdict = only(judge(WEB, state(reach={"node1": ON, "node3": ELSEWHERE}, **options)))
+    assert verdict.candidates == ("node2", "node3")
+
+
+def test_a_local_pod_on_another_network_helps_nobody():
+    verdict = only(judge(LOCAL, state(pods=("node3",), reach={"node1": ON, "node3": ELSEWHERE})))
+    assert (verdict.owner, verdict.reason) == (None, Reason.NO_LOCAL_ENDPOINTS)
+    assert verdict.excluded == {"node1": Reason.NO_LOCAL_ENDPOINTS, "node2": OFF_NETWORK, "node3": OFF_NETWORK}
+
+
+def test_when_no_node_has_an_interface_nobody_announces_and_that_is_the_reason():
+    verdict = only(judge(WEB, state(reach=dict.fromkeys(NODES, NOWHERE))))
+    assert (verdict.owner, verdict.reason, verdict.candidates) == (None, NO_INTERFACE, ())
+
+
 def test_a_stranded_address_of_ours_is_announced_on():
     for pools in ((), (pool("default", "172.30.1.96/30", avoid_buggy_ips=True, arp_network="172.30.1.96/27"),)):
         verdict = only(judge(WEB, state(pools=pools)))
@@ -204,7 +264,8 @@ def test_every_node_comes_to_the_same_verdict():
     assert judge(WEB, forward) == judge(WEB, backward)
 
 
-def test_ten_thousand_services_on_ten_nodes_are_judged_in_a_moment():
+@pytest.mark.parametrize("networks", [None, ["10.0.0.0/8"], [f"10.0.{n}.0/24" for n in range(0, 40, 2)]])
+def test_ten_thousand_services_on_ten_nodes_are_judged_in_a_moment(networks):
     pools = tuple(pool(f"p{n}", f"10.0.{n}.0/24") for n in range(40))
     nodes = tuple(f"node{n}" for n in range(10))
     services = [
@@ -212,8 +273,11 @@ def test_ten_thousand_services_on_ten_nodes_are_judged_in_a_moment():
         for n in range(10_000)
     ]
     endpoints = {s.key: Endpoints(frozenset({nodes[n % 10]})) for n, s in enumerate(services)}
-    cluster = ClusterState(pools, {n: Node(n) for n in nodes}, frozenset(nodes), endpoints)
+    reach = Reach(usable=True, networks=None if networks is None else tuple(map(ip_network, networks)))
+    cluster = ClusterState(
+        pools, {n: Node(n) for n in nodes}, frozenset(nodes), endpoints, reach=dict.fromkeys(nodes, reach)
+    )
     began = perf_counter()
     owners = [only(judge(s, cluster)).owner for s in services]
-    assert perf_counter() - began < 2.0, "measured 0.15 s; a bound for slow machines"
+    assert perf_counter() - began < 2.0, "measured 0.16 s; a bound for slow machines"
     assert set(owners) == set(nodes)

@@ -1,13 +1,14 @@
 import json
 from dataclasses import asdict, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metallb_cli.model import Endpoints, Lease, Node, Protocol, Reason, TrafficPolicy
+from metallb_cli.model import Endpoints, Interface, Lease, Node, Protocol, Reason, TrafficPolicy
 from metallb_cli.reconcile.audit import ConfigurationState, ObservedLease, Snapshot, audit
+from metallb_cli.reconcile.interface_notes import encode_interfaces
 from tests.allocator.build import key, pool
 from tests.reconcile.build import DEFAULT, SMALL, service
 
@@ -71,7 +72,12 @@ def test_a_report_is_ready_for_json():
     data = json.loads(json.dumps(asdict(report)))
     assert data["pools"][1]["free_v6"] == 2**96
     assert data["services"][1]["address"] == "172.30.1.96"
-    assert data["speakers"][0]["interfaces"][0] == {"name": "eth0", "verdict": "usable"}
+    assert data["speakers"][0]["interfaces"][0] == {
+        "name": "eth0",
+        "verdict": "usable",
+        "networks": [],
+        "explanation": "answering",
+    }
 
 
 def test_pools_are_counted_by_what_services_have_now():
@@ -123,6 +129,80 @@ def test_a_speaker_that_gave_its_lease_back_is_no_problem():
 def test_leases_that_are_no_speakers_are_left_out():
     report = audit(snapshot(speakers=(ObservedLease(Lease("other", "x", "t", 6.0), 1.0),)))
     assert report.speakers == ()
+
+
+def on(node, *networks, verdict=Reason.USABLE, announcing="", master="", **lease):
+    """A speaker whose one interface beside docker0 has these networks."""
+    interfaces = (
+        Interface("eth0", 2, verdict=verdict, networks=tuple(map(ip_network, networks)), master=master),
+        Interface("docker0", 3, verdict=Reason.INTERFACE_EXCLUDED),
+    )
+    observed = speaker(node, announcing, **lease)
+    notes = {**dict(observed.lease.annotations), "metallb.io/interfaces": encode_interfaces(interfaces)}
+    return replace(observed, lease=replace(observed.lease, annotations=tuple(notes.items())))
+
+
+def test_the_owner_is_looked_for_on_the_network_of_the_address_as_the_speakers_do():
+    here, elsewhere = "172.30.1.0/24", "10.0.0.0/8"
+    who = (on("node1", here, announcing="172.30.1.96"), on("node2", elsewhere), on("node3", elsewhere))
+    report = audit(snapshot(WEB, speakers=who))
+    assert report.healthy
+    row = only_row(report)
+    assert (row.owner, row.candidates) == ("node1", ("node1",))
+    assert row.excluded == {"node2": "nodeNotOnNetwork", "node3": "nodeNotOnNetwork"}
+    assert report.speakers[0].interfaces[0].networks == (here,)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "master", "explanation"),
+    [
+        (Reason.INTERFACE_ENSLAVED, "br0", "port of br0, which answers in its place"),
+        (Reason.INTERFACE_ENSLAVED, "", "port of a bridge or bond, which answers in its place"),
+        (Reason.INTERFACE_NO_CARRIER, "", "no carrier: look at cable and switch"),
+        (Reason.INTERFACE_DOWN, "", "switched off (ip link set eth0 up)"),
+    ],
+)
+def test_why_an_interface_is_skipped_is_said_in_words(verdict, master, explanation):
+    report = audit(snapshot(speakers=(on("node1", verdict=verdict, master=master),)))
+    assert report.speakers[0].interfaces[0].explanation == explanation
+
+
+def test_every_verdict_has_words_of_its_own():
+    verdicts = [reason for reason in Reason if reason.name.startswith("INTERFACE_")]
+    words = {audit(snapshot(speakers=(on("n", verdict=v),))).speakers[0].interfaces[0].explanation for v in verdicts}
+    assert len(words) == len(verdicts) >= 8
+    assert words.isdisjoint(reason.value for reason in Reason)
+
+
+def test_a_live_speaker_without_usable_interface_is_a_problem_that_names_what_to_look_at():
+    away = on("node3", verdict=Reason.INTERFACE_NO_CARRIER)
+    report = audit(snapshot(WEB, speakers=(on("node1", announcing="172.30.1.96"), away)))
+    assert only_row(report).owner == "node1"
+    assert problems(report) == [("nodeNoInterface", "node3")]
+    assert report.problems[0].message == (
+        "the speaker on node3 has no usable interface, so it answers for nothing: "
+        "eth0: no carrier: look at cable and switch"
+    )
+    gone = on("node3", verdict=Reason.INTERFACE_NO_CARRIER, age=60.0)
+    assert problems(audit(snapshot(speakers=(gone,)))) == [("NoSpeaker", "node3")]
+
+
+def test_when_no_node_has_a_usable_interface_the_service_says_so():
+    report = audit(snapshot(WEB, speakers=tuple(on(n, verdict=Reason.INTERFACE_DOWN) for n in NODES)))
+    row = only_row(report)
+    assert (row.owner, row.reason) == (None, "nodeNoInterface")
+    assert row.explanation == "not announced: the speaker has no usable interface on node1, node2, node3"
+    assert ("nodeNoInterface", "default/web") in problems(report)
+
+
+def test_a_local_pod_that_is_not_on_the_network_is_named():
+    here = (on("node1", "172.30.1.0/24"), on("node3", "10.0.0.0/8"))
+    local = replace(WEB, traffic_policy=TrafficPolicy.LOCAL)
+    row = only_row(audit(snapshot(local, speakers=here, pods=("node3",))))
+    assert row.explanation == (
+        "not announced: externalTrafficPolicy is Local, and no ready endpoint is on node1; "
+        "node3 cannot answer, not being on the network of 172.30.1.96"
+    )
 
 
 # -- who holds what

@@ -5,23 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metallb_cli.model import Claim, Interface, Reason
+from metallb_cli.model import Claim
 from metallb_cli.reconcile.lease_notes import (
     MAX_ADDRESSES,
     MAX_ANNOUNCING,
     MAX_CLAIMS,
-    MAX_INTERFACES,
     MAX_PEERS,
     MAX_SPEAKER,
-    InterfaceNote,
     SpeakerNote,
     decode_addresses,
     decode_claims,
-    decode_interfaces,
     decode_speaker,
     encode_addresses,
     encode_claims,
-    encode_interfaces,
     encode_speaker,
 )
 
@@ -85,36 +81,6 @@ def test_a_very_long_note_is_read_up_to_its_limit():
     assert (decoded.addresses, decoded.complete) == (some("10.0.0.1"), False)
 
 
-def test_interfaces_are_written_as_json_with_name_and_verdict():
-    text = encode_interfaces([Interface("eth0", 2), Interface("docker0", 3, verdict=Reason.INTERFACE_EXCLUDED)])
-    assert json.loads(text) == [
-        {"name": "eth0", "verdict": "usable"},
-        {"name": "docker0", "verdict": "excludedByName"},
-    ]
-    assert decode_interfaces(text) == (InterfaceNote("eth0", "usable"), InterfaceNote("docker0", "excludedByName"))
-
-
-def test_very_many_interfaces_are_cut_to_a_note_that_can_be_read():
-    text = encode_interfaces(Interface(f"veth{n:08}", n) for n in range(10_000))
-    assert len(text) <= MAX_INTERFACES
-    assert len(decode_interfaces(text)) > 300
-
-
-@pytest.mark.parametrize(
-    ("text", "notes"),
-    [
-        ("", ()),
-        ("{}", ()),
-        ("[1, null, {}, {\"name\": 1, \"verdict\": \"x\"}, {\"name\": \"eth0\"}]", ()),
-        ('[{"name": "eth0", "verdict": "brandNew", "more": 1}]', (InterfaceNote("eth0", "brandNew"),)),
-        ("[" * 19_000, ()),
-        ("[1" * 30_000, ()),
-    ],
-)  # fmt: skip
-def test_interfaces_that_cannot_be_understood_are_left_out(text, notes):
-    assert decode_interfaces(text) == notes
-
-
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5)),
     lambda inner: st.one_of(
@@ -122,11 +88,6 @@ json_values = st.recursive(
     ),
     max_leaves=10,
 )
-
-
-@given(st.one_of(st.text(), json_values.map(json.dumps)))
-def test_no_text_makes_reading_interfaces_fail(text):
-    assert all(isinstance(note, InterfaceNote) for note in decode_interfaces(text))
 
 
 # -- claims

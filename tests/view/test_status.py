@@ -1,12 +1,13 @@
 import io
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from metallb_cli.model import Endpoints, Interface, Lease, Node, Reason, Service, ServiceKey
 from metallb_cli.reconcile.audit import ConfigurationState, ObservedLease, Snapshot, audit
-from metallb_cli.reconcile.lease_notes import encode_addresses, encode_interfaces
+from metallb_cli.reconcile.interface_notes import encode_interfaces
+from metallb_cli.reconcile.lease_notes import encode_addresses
 from metallb_cli.view.status import age, show_status
 from tests.allocator.build import pool
 
@@ -25,7 +26,10 @@ def service(name, *addresses, **fields):
 
 
 def speaker(node, seconds, *addresses):
-    interfaces = (Interface("eth0", 2), Interface("docker0", 3, verdict=Reason.INTERFACE_EXCLUDED))
+    interfaces = (
+        Interface("eth0", 2, networks=(ip_network("172.30.1.0/24"),)),
+        Interface("docker0", 3, verdict=Reason.INTERFACE_EXCLUDED),
+    )
     notes = (
         ("metallb.io/announcing", encode_addresses([ip_address(a) for a in addresses])),
         ("metallb.io/interfaces", encode_interfaces(interfaces)),
@@ -115,8 +119,28 @@ def test_no_line_is_longer_than_the_terminal(wide):
 def test_wide_adds_candidates_skipped_interfaces_and_reasons():
     text = " ".join(shown(SNAPSHOT, width=120, wide=True).split())
     assert "node1, node2" in text
-    assert "docker0 (excludedByName)" in text
+    assert "eth0: answering on 172.30.1.0/24 docker0: excluded by its name (--exclude)" in text
     assert "not on node3: NoSpeaker" in text
+
+
+def test_a_node_without_usable_interface_has_each_explained_and_others_have_not():
+    lost = speaker("node4", 1.0)
+    interfaces = (
+        Interface("eth0", 2, verdict=Reason.INTERFACE_ENSLAVED, master="br0"),
+        Interface("eth1", 3, verdict=Reason.INTERFACE_ENSLAVED, master="br0"),
+        Interface("br0", 4, verdict=Reason.INTERFACE_NO_CARRIER),
+    )
+    notes = (("metallb.io/announcing", ""), ("metallb.io/interfaces", encode_interfaces(interfaces)))
+    lost = replace(lost, lease=replace(lost.lease, annotations=notes))
+    text = shown(replace(SNAPSHOT, speakers=(*SNAPSHOT.speakers, lost)))
+    section = text.split("Interfaces\n")[1].split("Problems\n")[0]
+    assert plain(section.rstrip()) == [
+        "  node4",
+        "    eth0, eth1: port of br0, which answers in its place",
+        "    br0: no carrier: look at cable and switch",
+    ]
+    assert "none usable (+3 skipped)" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_an_empty_cluster_says_what_is_missing():
