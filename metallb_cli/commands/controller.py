@@ -10,12 +10,14 @@ from metallb_cli import __version__
 from metallb_cli.commands.options import choose_namespace, cluster_options, daemon_options, host_name, identity
 from metallb_cli.commands.process import Fatal, configure_logs, seconds, settle_memory, stop_on_signals
 from metallb_cli.daemon.controller import Controller, Options, Task, Waker
+from metallb_cli.daemon.key_keeper import KeyKeeper
 from metallb_cli.daemon.leader import Election
 from metallb_cli.errors import UsageError
 from metallb_cli.kube.client import Api
 from metallb_cli.kube.cluster import Leases, ServiceStatus
 from metallb_cli.kube.events import EventRecorder
 from metallb_cli.kube.feeds import ControllerFeeds
+from metallb_cli.kube.secrets import HeartbeatKeys
 from metallb_cli.reconcile.leadership import LEASE, Terms
 from metallb_cli.reconcile.service import Stranded
 from metallb_cli.telemetry.metrics import ControllerMetrics
@@ -97,6 +99,7 @@ def command(
         return opened
 
     election = Election(Leases(api, namespace), LEASE, identity(host_name()), terms, on_failure=fatal)
+    keeper = KeyKeeper(HeartbeatKeys(api, namespace), election.leading, on_failure=fatal)
     controller = Controller(
         open_feeds=open_feeds,
         writer=ServiceStatus(api),
@@ -119,11 +122,13 @@ def command(
     log.info("listening on port %d", server.port, extra={"port": server.port})
     events.start()
     election.start()
+    keeper.start()
     settle_memory()
     try:
         controller.run()
     finally:
         election.stop()
+        keeper.stop()
         events.stop()
         server.stop()
         api.close()

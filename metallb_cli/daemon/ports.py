@@ -114,6 +114,26 @@ class LeaseStore(Protocol):
         """
 
 
+class KeyStore(Protocol):
+    """The Secret with the key of the heartbeats. Every call has a timeout, in seconds."""
+
+    def read(self, timeout: float) -> tuple[bytes, ...]:
+        """Return the keys, the one to sign with first; empty when there are none that can be used.
+
+        Raises:
+            ApiError: refused.
+            ApiUnavailableError: no answer.
+        """
+
+    def ensure(self, timeout: float) -> bool:
+        """Make the Secret with a new key where there is none. Returns whether it was made now.
+
+        Raises:
+            ApiError: refused.
+            ApiUnavailableError: no answer.
+        """
+
+
 class Link(Protocol):
     """The link process, which owns the raw sockets."""
 

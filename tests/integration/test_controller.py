@@ -1,5 +1,6 @@
 """The controller as a process, against the embedded API server and a real one."""
 
+import base64
 import time
 
 import pytest
@@ -151,3 +152,34 @@ def test_services_of_another_class_are_left_alone(embedded_site):
     site.create("ours")
     until(has(site, "ours", "172.30.1.96"))
     assert site.addresses("theirs") == ["192.0.2.7"]
+
+
+def test_the_leading_controller_makes_the_key_of_the_heartbeats_and_never_shows_it(site):
+    site.configure()
+    controller = site.start("controller", "--log-level", "all").ready()
+    path = f"/api/v1/namespaces/{site.system}/secrets/metallb-heartbeat"
+    until(lambda: site.raw.get(path).status == 200, what="the Secret")
+    key = site.raw.get(path).ok()["data"]["secretkey"]
+    assert len(base64.b64decode(key)) == 32
+    site.create("web")
+    until(has(site, "web", "172.30.1.96"), what="the address")
+    assert controller.stop() == 0
+    assert "made a new key for the heartbeats" in controller.log
+    assert key not in controller.log
+    # The next leader leaves it as it is.
+    site.start("controller").ready()
+    time.sleep(1)
+    assert site.raw.get(path).ok()["data"]["secretkey"] == key
+
+
+def test_a_secret_that_cannot_be_used_is_reported_and_keeps_no_address_back(embedded_site):
+    site = embedded_site
+    site.configure()
+    path = f"/api/v1/namespaces/{site.system}/secrets"
+    site.raw.post(path, {"metadata": {"name": "metallb-heartbeat"}, "data": {"secretkey": "c2hvcnQ="}}).ok()
+    controller = site.start("controller").ready()
+    site.create("web")
+    until(has(site, "web", "172.30.1.96"), what="the address")
+    until(lambda: "its secretkey has less than 16 bytes" in controller.log, what="the warning")
+    assert "c2hvcnQ=" not in controller.log
+    assert controller.stop() == 0

@@ -57,11 +57,21 @@ def test_the_comparison_sees_a_rule_too_few_and_a_rule_too_many():
 
 
 @pytest.mark.parametrize("account", ["controller", "speaker"])
-def test_no_rule_uses_a_wildcard_and_none_reaches_secrets_or_pods(account):
+def test_no_rule_uses_a_wildcard_and_none_reaches_pods_or_rights(account):
     rules = granted(account)
     assert rules
     assert not {rule for rule in rules if "*" in (rule.group, rule.resource, rule.verb)}
-    assert not {rule.resource.partition("/")[0] for rule in rules} & {"secrets", "pods", "roles", "serviceaccounts"}
+    assert not {rule.resource.partition("/")[0] for rule in rules} & {"pods", "roles", "serviceaccounts"}
+
+
+@pytest.mark.parametrize(
+    ("account", "allowed"),
+    [("controller", {"create": "", "get": "metallb-heartbeat"}), ("speaker", {"get": "metallb-heartbeat"})],
+)
+def test_of_all_secrets_only_the_key_of_the_heartbeats_can_be_read_and_only_the_controller_makes_it(account, allowed):
+    rules = {rule for rule in granted(account) if rule.resource == "secrets"}
+    assert {rule.verb: rule.name for rule in rules} == allowed
+    assert {rule.namespace for rule in rules} == {"metal-system"}
 
 
 def test_the_speaker_changes_nothing_outside_our_namespace_but_events():

@@ -2,11 +2,22 @@
 
 import pytest
 
+from metallb_cli.kube.client import Api
+from metallb_cli.kube.secrets import HeartbeatKeys
 from metallb_cli.linux.netns import namespaces
 from tests.manifests.installed import NODE
 from tests.manifests.rbac import granted, missing, unused
 from tests.support.raw_api import MERGE
 from tests.support.roles import until
+
+
+def read_keys(cluster):
+    """Read the key of the heartbeats with the rights of the speaker."""
+    api = Api.connect(str(cluster.folder / "kubeconfig-speaker"))
+    try:
+        assert HeartbeatKeys(api, cluster.system).read() == ()
+    finally:
+        api.close()
 
 
 def test_the_controller_has_the_rights_that_it_uses_and_no_others(cluster):
@@ -23,6 +34,7 @@ def test_the_controller_has_the_rights_that_it_uses_and_no_others(cluster):
         cluster.raw.patch(cluster.service("web"), {"spec": {"type": kind}}, MERGE).ok()
         until(lambda kind=kind: bool(cluster.address("web")) == (kind == "LoadBalancer"), what=kind)
     until(lambda: record.statuses("PATCH", "/events/"), what="a repeated Event")
+    until(lambda: record.statuses("POST", "/secrets") == [201], what="the key of the heartbeats")
     assert controller.stop() == 0
     assert missing(record.requests, granted("controller", cluster.objects)) == []
     assert unused(record.requests, granted("controller", cluster.objects)) == []
@@ -44,6 +56,7 @@ def test_the_speaker_has_the_rights_that_it_uses_and_no_others(cluster):
         until(lambda: "not announcing 172.30.1.97" in speaker.log, what="silence")
         cluster.set_endpoint("web", ready=True)  # the Event repeats itself
         until(lambda: record.statuses("PATCH", "/events/"), what="a repeated Event")
+        read_keys(cluster)
         assert speaker.stop() == 0
     rules = granted("speaker", cluster.objects)
     assert missing(record.requests, rules) == []
