@@ -8,9 +8,16 @@ from typing import Any
 from metallb_cli.errors import ApiError
 from metallb_cli.kube import objects
 from metallb_cli.kube.client import MERGE_PATCH, Api
-from metallb_cli.kube.resources import CONTROLLER_LABELS, COORDINATION, CORE, SPEAKER_LABELS, namespaced
+from metallb_cli.kube.resources import (
+    CONTROLLER_LABELS,
+    COORDINATION,
+    CORE,
+    HISTORY_LABELS,
+    SPEAKER_LABELS,
+    namespaced,
+)
 from metallb_cli.model import IPAddress, Lease, Service, ServiceKey
-from metallb_cli.reconcile.liveness import node_of
+from metallb_cli.reconcile import history, liveness
 
 
 class ServiceStatus:
@@ -89,11 +96,16 @@ class Leases:
             ApiError: 409 when somebody else wrote first.
             ApiUnavailableError: no answer.
         """
-        labels = SPEAKER_LABELS if node_of(lease.name) is not None else CONTROLLER_LABELS
-        body = objects.lease_body(lease, self._namespace, labels, datetime.now(UTC))
+        body = objects.lease_body(lease, self._namespace, _labels(lease.name), datetime.now(UTC))
         if lease.resource_version:
             return objects.lease(self._api.request("PUT", self._path(lease.name), body=body, timeout=timeout))
         return objects.lease(self._api.request("POST", self._path(), body=body, timeout=timeout))
 
     def _path(self, *name: str) -> str:
         return namespaced(COORDINATION, self._namespace, "leases", *name)
+
+
+def _labels(name: str) -> dict[str, str]:
+    if liveness.node_of(name) is not None:
+        return SPEAKER_LABELS
+    return CONTROLLER_LABELS if history.node_of(name) is None else HISTORY_LABELS

@@ -42,6 +42,9 @@ SPEAKER_LABELS = {"app": "metallb", "component": "speaker"}
 
 CONTROLLER_LABELS = {"app": "metallb", "component": "controller"}
 
+HISTORY_LABELS = {"app": "metallb", "metallb.io/kind": "history"}
+"""Labels of the Lease with a node's history. It names no component, so that no speaker is shown those of all others."""
+
 SERVICES = Resource(f"{CORE}/services")
 NODES = Resource(f"{CORE}/nodes")
 ENDPOINTS = Resource(f"{CORE}/endpoints")
@@ -55,7 +58,16 @@ def config_map(namespace: str, name: str) -> Resource:
 
 def speaker_leases(namespace: str) -> Resource:
     """Return the Leases of all speakers."""
-    selector = ",".join(f"{key}={value}" for key, value in SPEAKER_LABELS.items())
+    return _leases(namespace, SPEAKER_LABELS)
+
+
+def history_leases(namespace: str) -> Resource:
+    """Return the Leases with the histories of all nodes."""
+    return _leases(namespace, HISTORY_LABELS)
+
+
+def _leases(namespace: str, labels: dict[str, str]) -> Resource:
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
     return Resource(namespaced(COORDINATION, namespace, "leases"), label_selector=selector)
 
 

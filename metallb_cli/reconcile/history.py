@@ -130,17 +130,17 @@ class History:
             epoch = max(change.epoch for change in group)
             # Rounded here, so that an entry is the same after it was written and read.
             self._append(Entry(round(now, 3), self._node, runs, reason, before, after, epoch, stages.rounded()))
-        self.keep(MAX_ENTRIES)
+        self.forget(len(self._entries) - MAX_ENTRIES)
 
     def restore(self, entries: Iterable[Entry]) -> None:
         """Take in what was stored, by an earlier start of this speaker for example; what is known already wins."""
         known = {(e.time, e.reason, e.before, e.after, e.stages): e for e in (*entries, *self._entries)}
         self._entries = sorted(known.values(), key=_order)
-        self.keep(MAX_ENTRIES)
+        self.forget(len(self._entries) - MAX_ENTRIES)
 
-    def keep(self, count: int) -> None:
-        """Forget all but the newest `count` entries."""
-        del self._entries[: max(0, len(self._entries) - count)]
+    def forget(self, count: int) -> None:
+        """Forget the oldest `count` entries; none when it is not positive."""
+        del self._entries[: max(0, count)]
 
     def _append(self, entry: Entry) -> None:
         last = self._entries[-1] if self._entries else None

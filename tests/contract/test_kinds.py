@@ -37,6 +37,24 @@ def test_lease_numbers_have_limits(api, spec):
     assert api.post(api.path("leases", **LEASES), lease(**spec)).status == 422
 
 
+def test_a_lease_that_nobody_holds_is_told_apart_by_its_labels(api):
+    api.create("leases", {**lease(), "metadata": {"name": "l", "labels": {"app": "m", "component": "s"}}}, **LEASES)
+    note = {"name": "h", "labels": {"app": "m", "metallb.io/kind": "history"}, "annotations": {"metallb.io/h": "[]"}}
+    made = api.create("leases", {"metadata": note, "spec": {"renewTime": RENEWED, "leaseTransitions": 0}}, **LEASES)
+    assert "holderIdentity" not in made["spec"]
+    path = api.path("leases", **LEASES)
+    for selector, names in (("app=m,component=s", ["l"]), ("app=m,metallb.io/kind=history", ["h"])):
+        found = api.get(path, query={"labelSelector": selector}).ok()
+        assert [item["metadata"]["name"] for item in found["items"]] == names
+    version = made["metadata"]["resourceVersion"]
+    with api.watch(path, resourceVersion=version, labelSelector="app=m,component=s", timeoutSeconds=10) as watch:
+        assert api.put(f"{path}/h", made).status == 200
+        held = api.get(f"{path}/l").ok()
+        held["spec"]["holderIdentity"] = "y"
+        assert api.put(f"{path}/l", held).status == 200
+        assert [event["metadata"]["name"] for _, event in watch.take(1)] == ["l"]
+
+
 def test_messages_name_the_group(api):
     message = api.get(api.path("leases", "none", **LEASES)).json["message"]
     assert message == 'leases.coordination.k8s.io "none" not found'

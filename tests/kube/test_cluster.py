@@ -84,6 +84,15 @@ def test_a_lease_without_a_version_is_created(serve):
     assert before <= datetime.fromisoformat(stored.renewed) <= datetime.now(UTC)
 
 
+def test_the_lease_of_a_history_has_labels_that_no_speaker_watches_and_no_holder(serve):
+    api, server = serve(echo)
+    Leases(api, "metal-system").write(Lease("history-a", annotations=(("metallb.io/history", "[]"),)), 2.0)
+    body = server.requests[0].json
+    assert body["metadata"]["labels"] == {"app": "metallb", "metallb.io/kind": "history"}
+    assert body["metadata"]["annotations"] == {"metallb.io/history": "[]"}
+    assert body["spec"].keys() == {"renewTime", "leaseTransitions"}
+
+
 def test_a_lease_with_a_version_is_replaced_on_that_condition(serve):
     api, server = serve(echo)
     Leases(api, "metal-system").write(Lease("metallb-controller", "me", resource_version="99", transitions=4), 2.0)
