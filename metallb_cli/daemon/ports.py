@@ -7,6 +7,7 @@ from typing import Protocol
 
 from metallb_cli.layer2.messages import AnnouncementSet
 from metallb_cli.model import AddressCounters, Endpoints, IPAddress, Lease, Node, Notice, Service, ServiceKey
+from metallb_cli.reconcile.history import Stages
 
 
 class ServiceStore(Protocol):
@@ -181,3 +182,21 @@ class SpeakerMetrics(Protocol):
 
     def frame_drops(self, drops: Mapping[str, int]) -> None:
         """Replace the totals of frames not answered, by Drop value."""
+
+    def ownership_changes(self, counts: Mapping[str, int]) -> None:
+        """Add to the totals of addresses that this node gained or lost: Reason value to number of addresses."""
+
+    def failover(self, stages: Stages) -> None:
+        """Take in one takeover by this node, of however many addresses: each stage that is known, and their sum.
+
+        Call it when the link process has reported the set in force.
+        """
+
+    def peers(self, *, live: int, dead: int) -> None:
+        """Set how many other speakers are live on the LAN, and how many were heard but are not live any more."""
+
+    def fenced(self, fenced: bool) -> None:
+        """Set whether this node answers for nothing because its heartbeats were late."""
+
+    def contested(self, addresses: int) -> None:
+        """Set how many addresses of this node are not announced because another host has them."""

@@ -16,7 +16,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from metallb_cli.model import AddressCounters, IPAddress, ServiceKey
+from metallb_cli.reconcile.history import Stages
 from metallb_cli.telemetry import exposition
+from metallb_cli.telemetry.failovers import Failovers
 
 PoolUse = tuple[int, int, int, int]
 """IPv4 size, IPv4 in use, IPv6 size, IPv6 in use."""
@@ -171,6 +173,11 @@ class SpeakerMetrics(DaemonMetrics):
         self._announced: dict[tuple[ServiceKey, IPAddress], str] = {}
         self._counters: dict[IPAddress, AddressCounters] = {}
         self._drops: dict[str, int] = {}
+        self._changes: dict[str, int] = {}
+        self._failovers = Failovers()
+        self._peers = (0, 0)
+        self._fenced = False
+        self._contested = 0
         super().__init__(api_silence=api_silence, events_dropped=events_dropped)
 
     def announced(self, announced: Mapping[tuple[ServiceKey, IPAddress], str]) -> None:
@@ -188,6 +195,31 @@ class SpeakerMetrics(DaemonMetrics):
         with self._lock:
             self._drops = dict(drops)
 
+    def ownership_changes(self, counts: Mapping[str, int]) -> None:
+        """Add to the totals of addresses gained or lost: Reason value to number of addresses."""
+        with self._lock:
+            for reason, count in counts.items():
+                self._changes[reason] = self._changes.get(reason, 0) + count
+
+    def failover(self, stages: Stages) -> None:
+        """Take in one takeover by this node."""
+        self._failovers.observe(stages)
+
+    def peers(self, *, live: int, dead: int) -> None:
+        """Set how many other speakers are live on the LAN, and how many were heard but are not live any more."""
+        with self._lock:
+            self._peers = (live, dead)
+
+    def fenced(self, fenced: bool) -> None:
+        """Set whether this node answers for nothing because its heartbeats were late."""
+        with self._lock:
+            self._fenced = fenced
+
+    def contested(self, addresses: int) -> None:
+        """Set how many addresses of this node are not announced because another host has them."""
+        with self._lock:
+            self._contested = addresses
+
     def _own(self) -> list[Metric]:
         announced = Metric("metallb_speaker_announced", "1: this node answers for the Service's address.", "gauge")
         for (service, address), protocol in sorted(self._announced.items(), key=lambda item: str(item[0])):
@@ -196,7 +228,27 @@ class SpeakerMetrics(DaemonMetrics):
         drops = Metric("metallb_speaker_frame_drops_total", "Frames received and not answered, by reason.", "counter")
         for reason, count in sorted(self._drops.items()):
             drops.add_sample(drops.name, {"reason": reason}, count)
-        return [announced, drops, *self._layer2()]
+        return [announced, drops, *self._ownership(), *self._layer2()]
+
+    def _ownership(self) -> list[Metric]:
+        changes = Metric("metallb_speaker_ownership_changes_total", "Addresses gained or lost, by reason.", "counter")
+        for reason, count in sorted(self._changes.items()):
+            changes.add_sample(changes.name, {"reason": reason}, count)
+        peers = Metric("metallb_speaker_peers", "Other speakers heard on the LAN.", "gauge")
+        for state, count in zip(("live", "dead"), self._peers, strict=True):
+            peers.add_sample(peers.name, {"state": state}, count)
+        return [
+            changes,
+            self._failovers.family(),
+            peers,
+            _plain("metallb_speaker_fenced", "gauge", "1: heartbeats were late, so nothing is answered.", self._fenced),
+            _plain(
+                "metallb_speaker_contested_addresses",
+                "gauge",
+                "Addresses not announced because another host has them.",
+                self._contested,
+            ),
+        ]
 
     def _layer2(self) -> list[Metric]:
         """Return the traffic counters under the name of today and under the two of 0.4.6, one per IP version."""

@@ -6,6 +6,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from metallb_cli.model import AddressCounters, ServiceKey
+from metallb_cli.reconcile.history import Stages
 from metallb_cli.telemetry import exposition
 from metallb_cli.telemetry.metrics import ControllerMetrics, SpeakerMetrics
 
@@ -79,16 +80,34 @@ def speaker():
     metrics.announced({(ServiceKey("metal-test", "nginx"), V4): "layer2"})
     metrics.address_counters({V4: AddressCounters(5, 4, 3), V6: AddressCounters(2, 1, 0)})
     metrics.frame_drops({"ARPReply": 7, "AnnounceIP": 9})
+    metrics.ownership_changes({"OwnerDied": 2, "Claimed": 1})
+    metrics.ownership_changes({"OwnerDied": 3})
+    metrics.failover(Stages(0.3, 0.002, 0.008))
+    metrics.failover(Stages(None, 0.004, 0.02))
+    metrics.peers(live=2, dead=1)
+    metrics.fenced(True)
+    metrics.contested(4)
     return metrics
 
 
 def test_the_speakers_exposition_is_this_line_by_line():
-    assert lines_of(speaker())[8:] == [
+    lines = [line for line in lines_of(speaker()) if "_failover_seconds" not in line]
+    assert lines[8:] == [
         "# TYPE metallb_speaker_announced gauge",
         'metallb_speaker_announced{service="metal-test/nginx",protocol="layer2",node="node-1",ip="172.30.1.96"} 1',
         "# TYPE metallb_speaker_frame_drops_total counter",
         'metallb_speaker_frame_drops_total{reason="ARPReply"} 7',
         'metallb_speaker_frame_drops_total{reason="AnnounceIP"} 9',
+        "# TYPE metallb_speaker_ownership_changes_total counter",
+        'metallb_speaker_ownership_changes_total{reason="Claimed"} 1',
+        'metallb_speaker_ownership_changes_total{reason="OwnerDied"} 5',
+        "# TYPE metallb_speaker_peers gauge",
+        'metallb_speaker_peers{state="live"} 2',
+        'metallb_speaker_peers{state="dead"} 1',
+        "# TYPE metallb_speaker_fenced gauge",
+        "metallb_speaker_fenced 1",
+        "# TYPE metallb_speaker_contested_addresses gauge",
+        "metallb_speaker_contested_addresses 4",
         "# TYPE metallb_layer2_requests_received counter",
         'metallb_layer2_requests_received{ip="172.30.1.96"} 5',
         'metallb_layer2_requests_received{ip="2001:db8::1"} 2',
@@ -115,6 +134,31 @@ def test_the_speakers_exposition_is_this_line_by_line():
     ]
 
 
+def test_takeovers_are_a_histogram_of_each_stage_and_of_the_whole():
+    lines = [line for line in lines_of(speaker()) if "_failover_seconds" in line]
+    assert lines[0] == "# TYPE metallb_speaker_failover_seconds histogram"
+    for expected in (
+        'metallb_speaker_failover_seconds_bucket{stage="detect",le="0.2"} 0',
+        'metallb_speaker_failover_seconds_bucket{stage="detect",le="0.3"} 1',
+        'metallb_speaker_failover_seconds_bucket{stage="detect",le="+Inf"} 1',
+        'metallb_speaker_failover_seconds_count{stage="detect"} 1',
+        'metallb_speaker_failover_seconds_sum{stage="detect"} 0.3',
+        'metallb_speaker_failover_seconds_bucket{stage="announce",le="0.01"} 1',
+        'metallb_speaker_failover_seconds_bucket{stage="announce",le="0.025"} 2',
+        'metallb_speaker_failover_seconds_count{stage="decide"} 2',
+        'metallb_speaker_failover_seconds_bucket{stage="total",le="0.4"} 1',
+        'metallb_speaker_failover_seconds_count{stage="total"} 1',
+    ):
+        assert expected in lines
+    assert not [line for line in lines if "_created" in line]
+
+
+def test_every_stage_is_there_before_the_first_takeover():
+    text = text_of(SpeakerMetrics("a"))
+    for stage in ("detect", "decide", "announce", "total"):
+        assert f'metallb_speaker_failover_seconds_count{{stage="{stage}"}} 0\n' in text
+
+
 @pytest.mark.parametrize("metrics", [controller(), speaker()], ids=["controller", "speaker"])
 def test_a_strict_parser_reads_back_every_sample_under_its_type(metrics):
     text = text_of(metrics)
@@ -132,7 +176,9 @@ def test_a_strict_parser_reads_back_every_sample_under_its_type(metrics):
 def test_every_line_has_the_shape_that_the_format_asks_for(metrics):
     name = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
     label = rf'{name}="(?:[^"\\\n]|\\["\\n])*"'
-    shape = re.compile(rf"# HELP {name} .+|# TYPE {name} (counter|gauge)|{name}(\{{{label}(,{label})*\}})? \S+")
+    shape = re.compile(
+        rf"# HELP {name} .+|# TYPE {name} (counter|gauge|histogram)|{name}(\{{{label}(,{label})*\}})? \S+"
+    )
     text = text_of(metrics)
     assert text.endswith("\n")
     assert [line for line in text.splitlines() if not shape.fullmatch(line)] == []
