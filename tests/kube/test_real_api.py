@@ -16,6 +16,7 @@ from metallb_cli.kube.endpoints import discover_endpoints
 from metallb_cli.kube.events import EventRecorder
 from metallb_cli.kube.reflector import Reflector
 from metallb_cli.kube.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
+from metallb_cli.kube.secrets import HeartbeatKeys
 from metallb_cli.kube.snapshot import read_snapshot
 from metallb_cli.model import Lease, Notice, Reason, ServiceKey
 
@@ -180,3 +181,11 @@ def test_wrong_credentials_are_said_to_be_wrong(real_api, tmp_path):
     assert caught.value.status == 401
     assert "wrong-token" not in str(caught.value)
     api.close()
+
+
+def test_the_key_of_the_heartbeats_is_made_once(api, namespace):
+    keys = HeartbeatKeys(api, namespace)
+    assert keys.read() == ()
+    assert [keys.ensure(), keys.ensure()] == [True, False]
+    [key] = keys.read()
+    assert len(key) == 32

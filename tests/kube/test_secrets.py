@@ -135,19 +135,13 @@ def test_every_new_key_is_another_one(serve):
 # -- in front of an API server
 
 
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.cluster)])
-def cluster(request, tmp_path):
+@pytest.fixture
+def cluster(embedded_api, kubeconfig):
     """Keys in a namespace of their own, and the raw API beside them."""
-    server = request.getfixturevalue(f"{request.param}_api")
-    if request.param == "embedded":
-        kubeconfig = tmp_path / "kubeconfig"
-        server.kubeconfig(kubeconfig)
-        raw = RawApi(server.url)
-    else:
-        kubeconfig, raw = server.kubeconfig, server
+    raw = RawApi(embedded_api.url)
     raw.post("/api/v1/namespaces", {"metadata": {"name": "metal-system"}})
     raw.delete(PATH)
-    api = Api.connect(str(kubeconfig))
+    api = Api.connect(kubeconfig(embedded_api.url))
     yield HeartbeatKeys(api, "metal-system"), raw
     api.close()
     raw.delete(PATH)
