@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, add_counts
 from metallb_cli.layer2.messages import AnnouncementSet
+from metallb_cli.linux.ebpf.engine import discard
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
 from metallb_cli.linux.packet_socket import explain
 from metallb_cli.linux.poller import Poller
@@ -53,6 +55,9 @@ class Interfaces:
     Args:
         excluded: interfaces to keep away from.
         poller: calls the drivers when frames wait.
+        l2_engine: who answers.
+        pins: a directory in a bpf file system for the kernel's part, which then goes on with what it answered for when
+            the process before this one was killed, until `announce` is called for the first time.
 
     Attributes:
         last_error: the newest problem in one sentence, empty when none.
@@ -60,13 +65,21 @@ class Interfaces:
         worked: a counter changed since this was last set to False.
     """
 
-    def __init__(self, excluded: Excluded, poller: Poller, l2_engine: L2Engine = L2Engine.PACKET) -> None:
+    def __init__(
+        self,
+        excluded: Excluded,
+        poller: Poller,
+        l2_engine: L2Engine = L2Engine.PACKET,
+        pins: Path | None = None,
+    ) -> None:
         self.last_error = ""
         self.changed = True
         self.worked = False
         self._excluded = excluded
         self._poller = poller
         self._l2_engine = l2_engine
+        self._pins = pins
+        self._told = False  # whether anybody has said what to answer for
         self._known: dict[int, _Known] = {}
         self._announced = {version: Announced() for version in VERSIONS}
         self._moved = False  # which address belongs on which port may have changed
@@ -83,7 +96,7 @@ class Interfaces:
 
     def announce(self, announcements: AnnouncementSet, now: float) -> None:
         """Answer for these addresses, on the usable interfaces where their neighbours are."""
-        self.changed = True
+        self.changed = self._told = True
         for version in VERSIONS:
             addresses = tuple(a for a in announcements.addresses if a.version == version)
             ranges = _with_all([r for r in announcements.ranges if r.version == version], addresses)
@@ -96,6 +109,8 @@ class Interfaces:
     def _place(self, now: float) -> None:
         """Tell each port its addresses: those of its networks, and those of nobody's."""
         self._moved = False
+        if not self._told:
+            return
         open_ports = {index: known for index, known in self._known.items() if known.port is not None}
         networks = {index: known.link.networks for index, known in open_ports.items()}
         addresses = {version: place(self._announced[version].addresses, networks) for version in VERSIONS}
@@ -156,7 +171,7 @@ class Interfaces:
 
     def _open(self, known: _Known, now: float) -> None:
         try:
-            known.port = Port(known.link, self._own_macs, self._poller, self._l2_engine)
+            known.port = Port(known.link, self._own_macs, self._poller, self._l2_engine, self._pins)
         except OSError as error:
             self._fail(known, error, now)
             return
@@ -187,6 +202,11 @@ class Interfaces:
         known.verdict = Reason.INTERFACE_FAILED
         self.last_error = f"cannot answer on {known.link.name}: {explain(error)}; trying again in {RETRY:.0f} s"
         log.error(self.last_error, extra={"interface": known.link.name, "reason": known.verdict.value})
+
+    def discard_leftovers(self) -> None:
+        """Remove what an earlier process left pinned for interfaces that are not used now."""
+        if self._pins is not None:
+            discard(self._pins, {index for index, known in self._known.items() if known.port is not None})
 
     def renew(self, deadline: float) -> None:
         """Let the kernel answer until then, where it does (CLOCK_MONOTONIC, seconds)."""

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from types import FrameType
 
-from metallb_cli.errors import MetalLBError, PermissionMissingError, UsageError
+from metallb_cli.errors import BpfError, MetalLBError, PermissionMissingError, UsageError
 from metallb_cli.layer2.engine import Drop
 from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, Refusal, Stop
 from metallb_cli.linux import netns, privileges
 from metallb_cli.linux.channel import Channel
 from metallb_cli.linux.ebpf import support
+from metallb_cli.linux.ebpf.pins import PinDirectory, bpf_file_system
 from metallb_cli.linux.interfaces import Interfaces
 from metallb_cli.linux.links import Excluded, LinkWatcher
 from metallb_cli.linux.poller import Poller
@@ -88,11 +89,11 @@ def _prepare(options: LinkOptions, channel: Channel) -> Loop:
     privileges.require({"CAP_NET_RAW"}, purpose="open raw sockets on the LAN")
     if options.network is not None:
         netns.enter(options.network)
-    l2_engine = _choose(options.l2_engine)
-    loop = Loop(channel, options, l2_engine)
+    l2_engine, pins = _choose(options.l2_engine)
+    loop = Loop(channel, options, l2_engine, pins)
     time.tzset()  # reads a file, which the logs may need later
     privileges.keep_only({"CAP_NET_RAW"} | (support.CAPABILITIES if l2_engine is L2Engine.TC else set()))
-    if not privileges.close_files():
+    if not privileges.close_files(None if pins is None else pins.path):
         log.warning(
             "this kernel has no Landlock: the link process could open files, such as a token, if it were misled"
         )
@@ -101,35 +102,54 @@ def _prepare(options: LinkOptions, channel: Channel) -> Loop:
     return loop
 
 
-def _choose(wanted: L2Engine | None) -> L2Engine:
-    """Return the engine to use, and say in one line which and why.
+def _choose(wanted: L2Engine | None) -> tuple[L2Engine, PinDirectory | None]:
+    """Return the engine to use and where it pins, and say in one line which and why.
 
     Raises:
         PermissionMissingError: the tc engine is asked for by name and cannot be had.
     """
     if wanted is L2Engine.PACKET:
         log.info("layer-2 engine: packet, as told")
-        return L2Engine.PACKET
+        return L2Engine.PACKET, None
     why_not = support.supported()
     if why_not is None:
-        log.info("layer-2 engine: tc, so the kernel answers by itself; it has the capabilities and tcx")
-        return L2Engine.TC
+        pins, where = _pin_directory()
+        log.info("layer-2 engine: tc, so the kernel answers by itself; %s", where)
+        return L2Engine.TC, pins
     if wanted is L2Engine.TC:
         raise PermissionMissingError(f"the tc engine cannot be used: {why_not}. Or choose --l2-engine packet")
     log.info("layer-2 engine: packet, so this process answers; tc is not used: %s", why_not)
-    return L2Engine.PACKET
+    return L2Engine.PACKET, None
+
+
+def _pin_directory() -> tuple[PinDirectory | None, str]:
+    """Where the kernel's part outlives this process, if anywhere, and a remark about it for the log."""
+    file_system = bpf_file_system()
+    if file_system is None:
+        return None, "not pinned: no bpf file system is mounted"
+    try:
+        pins = PinDirectory(file_system)
+    except BpfError as error:
+        return None, f"not pinned: {error}"
+    return pins, f"pinned in {pins.path}"
 
 
 class Loop:
     """Waits for frames, changes of interfaces, messages and deadlines."""
 
-    def __init__(self, channel: Channel, options: LinkOptions, l2_engine: L2Engine) -> None:
+    def __init__(
+        self, channel: Channel, options: LinkOptions, l2_engine: L2Engine, pins: PinDirectory | None = None
+    ) -> None:
         self._channel = channel
         self._orphan_grace = options.orphan_grace
         self._poller = Poller()
         self._watcher = LinkWatcher()
-        self._interfaces = Interfaces(Excluded(options.exclude), self._poller, l2_engine)
-        self._renew_at: float | None = 0.0 if l2_engine is L2Engine.TC else None
+        self._pins = pins
+        self._interfaces = Interfaces(
+            Excluded(options.exclude), self._poller, l2_engine, None if pins is None else pins.path
+        )
+        self._l2_engine = l2_engine
+        self._renew_at: float | None = None  # not before the first set, so that what was adopted lives no longer by it
         self._generation = 0
         self._stopping = ""  # why, as soon as it is
         self._end: float | None = None  # when to stop, after the control process has gone
@@ -147,9 +167,14 @@ class Loop:
         self._poller.register(self._channel.fileno(), self._on_message)
         self._poller.register(self._watcher.fileno(), lambda now: self._interfaces.apply(self._watcher.changes(), now))
         self._interfaces.apply(self._watcher.all(), time.monotonic())
+        self._interfaces.discard_leftovers()
         while not self._stopping:
             self._turn()
-        self._interfaces.close()
+        if self._end is None or self._orphan_grace > 0:
+            self._interfaces.close()
+            if self._pins is not None:
+                self._pins.remove()
+        # Else the control process crashed, and what is pinned answers for the next one, as long as the lease lasts.
         log.info("stopped: %s", self._stopping)
         return 0
 
@@ -189,6 +214,8 @@ class Loop:
         if sets:  # each is the whole set, so that the last is all that counts
             self._generation = sets[-1].generation
             self._interfaces.announce(sets[-1], now)
+            if self._renew_at is None and self._l2_engine is L2Engine.TC:
+                self._renew_at = now
 
     def _report(self, now: float) -> None:
         """Tell the control process what is new; when it is too slow to take it, try again later."""

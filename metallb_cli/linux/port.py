@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from metallb_cli.errors import BpfError, NetworkSetupError
@@ -70,6 +71,7 @@ class Port:
         own_macs: of every interface of this node.
         poller: calls the drivers when frames wait.
         l2_engine: who answers.
+        pins: a directory in a bpf file system, in which what answers survives this process; None for none.
 
     Attributes:
         error: what makes the port of no use any more; None while all is well.
@@ -79,7 +81,14 @@ class Port:
         OSError: the kernel refuses a socket.
     """
 
-    def __init__(self, link: Link, own_macs: frozenset[bytes], poller: Poller, l2_engine: L2Engine) -> None:
+    def __init__(
+        self,
+        link: Link,
+        own_macs: frozenset[bytes],
+        poller: Poller,
+        l2_engine: L2Engine,
+        pins: Path | None = None,
+    ) -> None:
         self.error: OSError | None = None
         self.warning = ""
         self._link = link
@@ -91,7 +100,7 @@ class Port:
         self._tc: TcEngine | None = None
         self._open(4, ())
         if l2_engine is L2Engine.TC:
-            self._start_kernel_engine()
+            self._start_kernel_engine(pins)
 
     def announce(self, announced: Mapping[int, Announced], now: float) -> None:
         """Answer for exactly these addresses, by IP version."""
@@ -122,9 +131,9 @@ class Port:
 
     # -- the kernel's part
 
-    def _start_kernel_engine(self) -> None:
+    def _start_kernel_engine(self, pins: Path | None) -> None:
         try:
-            self._tc = TcEngine(self._link.index, self._link.mac)
+            self._tc = TcEngine(self._link.index, self._link.mac, pins=pins)
         except BpfError as error:
             self._without_kernel(error)
 
@@ -194,8 +203,7 @@ class Port:
         self._groups.close()
         for engine in self._engines():
             engine.announce((), 0.0)
-        if self._tc is not None:
-            self._tc.announce(())
+        self._tell_kernel([])
 
     def finish(self) -> None:
         """Give the kernel everything back, after the last `take_counts`."""

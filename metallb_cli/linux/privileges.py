@@ -33,7 +33,10 @@ CAPABILITIES = {
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 24, 38, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
-_LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446  # the same on every architecture
+# The same on every architecture:
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
+_LANDLOCK_PATH_BENEATH = 1
+_READ_DIR, _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG = (1 << bit for bit in (3, 4, 5, 7, 8))
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -101,11 +104,15 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
-def close_files() -> bool:
+def close_files(pins: Path | None = None) -> bool:
     """Open no file, and make no TCP connection, from here on; what is open stays open.
 
-    Uses Landlock (landlock(7)): with no rule at all, every access that the kernel's version knows is refused.
+    Uses Landlock (landlock(7)): every access that the kernel's version knows is refused, but for what pinning needs.
     Everything that will ever be imported must be imported before.
+
+    Args:
+        pins: a directory in a bpf file system, below which names may still be made, listed and removed, and which may
+            be removed itself when it is empty. To open what has a name, bpf(2) asks for no right of Landlock.
 
     Returns:
         Whether the kernel does it; False on kernels before 5.13 or where Landlock is switched off.
@@ -125,6 +132,20 @@ def close_files() -> bool:
         return False
     no_new_privileges()
     try:
+        if pins is not None:
+            _allow(ruleset, pins, _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG)
+            _allow(ruleset, pins.parent, _REMOVE_DIR)
         return bool(_libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
+
+
+def _allow(ruleset: int, directory: Path, rights: int) -> None:
+    """Except a directory, and all below it, from what the ruleset refuses."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        rule = struct.pack("=Qi", rights, fd)
+        if _libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_PATH_BENEATH, rule, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot keep {directory} open: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(fd)

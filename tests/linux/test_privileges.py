@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.support.bpffs import BPF, with_bpf_file_system
+
 
 def outcome(code):
     """What the code prints, in a fresh process."""
@@ -81,3 +83,50 @@ def test_a_process_with_closed_files_opens_none_and_connects_to_nothing(tmp_path
     assert shown[1:4] == ["refused"] * 3
     assert shown[4] == "refused" or shown[4].startswith("did")  # TCP since version 4 of Landlock
     assert shown[5] == "secret"
+
+
+@pytest.mark.live
+@with_bpf_file_system
+def test_where_pins_stay_possible_every_other_file_is_closed(tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text("secret")
+    shown = outcome(
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from metallb_cli.errors import BpfError\n"
+        "from metallb_cli.linux import privileges\n"
+        "from metallb_cli.linux.ebpf.maps import Lease\n"
+        "from metallb_cli.linux.ebpf.pins import PinDirectory, Pins\n"
+        f"bpf, secret = Path({str(BPF)!r}), Path({str(secret)!r})\n"
+        "foreign = bpf / 'metallb' / 'other'\n"
+        "directory = PinDirectory(bpf)\n"
+        "foreign.mkdir()\n"
+        "lease = Lease()\n"
+        "Pins(foreign).put('lease', lease.fd)\n"
+        "if not privileges.close_files(directory.path):\n"
+        "    sys.exit(print('no Landlock'))\n"
+        "pins = Pins(directory.path / '2')\n"
+        "pins.put('lease', lease.fd)\n"
+        "pins.put('lease', lease.fd)\n"
+        "print(sorted(os.listdir(directory.path)), pins.open('lease') is not None, pins.open('hits'))\n"
+        "pins.clear()\n"
+        "directory.remove()\n"
+        "print(directory.path.exists())\n"
+        "for attempt in (\n"
+        "    secret.read_text,\n"
+        "    secret.unlink,\n"
+        "    (secret.parent / 'new').touch,\n"
+        "    (foreign / 'lease').unlink,\n"
+        "    (foreign / 'new').mkdir,\n"
+        "    lambda: os.listdir(foreign),\n"
+        "    lambda: os.listdir(bpf),\n"
+        "    lambda: Pins(foreign).put('new', lease.fd),\n"
+        "):\n"
+        "    try:\n"
+        "        print('did', attempt())\n"
+        "    except (PermissionError, BpfError) as error:\n"
+        "        print('refused')\n"
+    )
+    if shown == ["no Landlock"]:
+        pytest.skip("this kernel has no Landlock")
+    assert shown == ["['2'] True None", "False", *["refused"] * 8]

@@ -132,9 +132,12 @@ class TcEngine:
     def close(self) -> None:
         """Fall silent, then detach, unpin and let go. Of no use afterwards."""
         self._lease.renew(0)
-        for family in self._families:
-            self._detach(family)
-        self._pins.clear()
+        try:
+            for family in self._families:
+                self._detach(family)
+            self._pins.clear()
+        except BpfError as error:
+            log.warning("what answered on interface %d is silent, but stays: %s", self._index, error)
         self._hits.close()
         self._lease.close()
 
@@ -272,7 +275,10 @@ def discard(pins: Path, keep: Collection[int] = ()) -> None:
     """Silence and remove what engines left pinned, but for the interfaces with the indexes in `keep`."""
     for directory in pins.iterdir() if pins.is_dir() else ():
         if directory.name.isdecimal() and int(directory.name) not in keep:
-            _silence(Pins(directory))
+            try:
+                _silence(Pins(directory))
+            except BpfError as error:
+                log.warning("cannot remove what is left of interface %s: %s", directory.name, error)
 
 
 def _silence(pins: Pins) -> None:

@@ -1,17 +1,25 @@
 """A LAN of two network namespaces for the tests of the tc engine."""
 
 import contextlib
+import ctypes
+import os
+import select
 import socket
 import struct
 import time
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
+from metallb_cli.layer2 import arp
+from metallb_cli.layer2.ndp import Solicitation, encode_solicitation, group_mac, solicited_node
+from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.support import supported
 from metallb_cli.linux.netns import namespaces
 
 CLIENT_MAC = bytes.fromhex("020000000009")
 NODE_MAC = bytes.fromhex("020000000001")
+OURS = [ip_address(text) for text in ("10.9.1.1", "10.9.1.2", "fd00:9::100", "fd00:9::200")]
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +99,73 @@ def lan():
 def skb_context(index):
     """`struct __sk_buff` with only the interface set."""
     return struct.pack("=40xI", index)
+
+
+def question(address):
+    if isinstance(address, IPv4Address):
+        return arp.request(CLIENT_MAC, IPv4Address("10.9.0.1").packed, address.packed)
+    group, asker = solicited_node(address.packed), IPv6Address("fd00:9::1").packed
+    return encode_solicitation(Solicitation(group_mac(group), CLIENT_MAC, asker, group, address.packed, CLIENT_MAC))
+
+
+def answered(lan, *addresses):
+    """Which of the addresses somebody answers for."""
+    return [address for address in addresses or OURS if lan.ask(question(address))]
+
+
+def asking(lan, address, seconds):
+    """Ask as fast as possible; for each question when it was sent at the earliest and the latest, and if answered."""
+    frame = question(address)
+    log = []
+    with lan.socket() as sock:
+        sock.setblocking(False)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            before = time.monotonic()
+            sock.send(frame)
+            after = time.monotonic()
+            replied = False
+            for _ in range(10):
+                if not select.select([sock], [], [], 0)[0]:
+                    break
+                replied |= sock.recv(2048)[:6] == CLIENT_MAC
+            log.append((before, after, replied))
+    return log
+
+
+def check(log, deadline, slack=0.02):
+    """Answered as long as the lease lasts, and never afterwards.
+
+    veth hands a question over, and the answer back, within the call of `send`. `slack`: by how much the stored deadline
+    may be early, should the process be interrupted while it compares the clocks.
+    """
+    assert log[0][0] < deadline - slack, "the machine is too slow to ask before the deadline"
+    assert log[-1][0] > deadline
+    assert all(replied for _, after, replied in log if after < deadline - slack)
+    assert not any(replied for before, _, replied in log if before > deadline)
+
+
+def attached(lan):
+    """Names of the tcx programs on the node's interface, first to last (BPF_PROG_QUERY, struct bpf_prog_info)."""
+    found = ctypes.create_string_buffer(4 * 16)
+    query = struct.pack(
+        "=4IQ2I5Q", lan.index(), syscalls.ATTACH_TCX_INGRESS, 0, 0, ctypes.addressof(found), 16, *[0] * 6
+    )
+    result, answer = lan.node.run(syscalls._call, 16, query)
+    assert result == 0, os.strerror(-result)
+    (count,) = struct.unpack_from("=I", answer, 24)
+    names = []
+    for program in struct.unpack_from(f"={count}I", found):
+        fd, _ = syscalls._call(13, struct.pack("=3I", program, 0, 0))  # BPF_PROG_GET_FD_BY_ID
+        names.append(syscalls._info(fd, 80)[64:].rstrip(b"\0").decode())
+        os.close(fd)
+    return names
+
+
+def wait_until_attached(lan, *names):
+    """The kernel detaches in the background, when the last reference is gone."""
+    for _ in range(300):
+        if sorted(attached(lan)) == sorted(names):
+            return
+        time.sleep(0.01)
+    assert sorted(attached(lan)) == sorted(names)

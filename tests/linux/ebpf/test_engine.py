@@ -1,16 +1,13 @@
 """The tc engine on real interfaces, with the kernel of another namespace as the neighbour that asks."""
 
 import contextlib
-import ctypes
 import os
-import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 import pytest
@@ -18,30 +15,27 @@ import pytest
 from metallb_cli.errors import BpfError
 from metallb_cli.layer2 import arp
 from metallb_cli.layer2.engine import Counts
-from metallb_cli.layer2.ndp import Solicitation, encode_solicitation, group_mac, solicited_node
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.assembler import assemble
 from metallb_cli.linux.ebpf.engine import TcEngine, discard
 from metallb_cli.linux.ebpf.pins import bpf_file_system
 from metallb_cli.linux.ndp_groups import NeighbourGroups
-from tests.linux.ebpf.conftest import CLIENT_MAC, NODE_MAC, exchange
+from tests.linux.ebpf.conftest import (
+    CLIENT_MAC,
+    NODE_MAC,
+    OURS,
+    answered,
+    asking,
+    check,
+    exchange,
+    question,
+    wait_until_attached,
+)
+from tests.support.bpffs import BPF, with_bpf_file_system
 
 pytestmark = pytest.mark.live
 
-OURS = [ip_address(text) for text in ("10.9.1.1", "10.9.1.2", "fd00:9::100", "fd00:9::200")]
 ROOT = Path(__file__).parents[3]
-
-
-def question(address):
-    if isinstance(address, IPv4Address):
-        return arp.request(CLIENT_MAC, IPv4Address("10.9.0.1").packed, address.packed)
-    group, asker = solicited_node(address.packed), IPv6Address("fd00:9::1").packed
-    return encode_solicitation(Solicitation(group_mac(group), CLIENT_MAC, asker, group, address.packed, CLIENT_MAC))
-
-
-def answered(lan, *addresses):
-    """Which of the addresses somebody answers for."""
-    return [address for address in addresses or OURS if lan.ask(question(address))]
 
 
 @pytest.fixture
@@ -249,23 +243,16 @@ class TestFence:
         wait_until_attached(lan)
 
 
-@pytest.fixture
-def pins(tmp_path):
-    """A bpf file system of the test's own."""
-    subprocess.run(["mount", "-t", "bpf", "mlbn-test", tmp_path], check=True, timeout=10)
-    yield tmp_path
-    subprocess.run(["umount", tmp_path], check=True, timeout=10)
-
-
 class TestAdoption:
-    def test_a_pinned_engine_survives_its_process_and_is_adopted_without_a_gap(self, lan, make, pins):
-        with child(lan, 60, pins) as (process, _):
+    @with_bpf_file_system
+    def test_a_pinned_engine_survives_its_process_and_is_adopted_without_a_gap(self, lan, make):
+        with child(lan, 60, BPF) as (process, _):
             process.kill()
             process.wait(5)
         assert answered(lan) == OURS
         counts_before_adoption = 1
         with lan.socket() as sock:
-            engine = lan.node.run(TcEngine, lan.index(), NODE_MAC, pins=pins)
+            engine = lan.node.run(TcEngine, lan.index(), NODE_MAC, pins=BPF)
             assert engine.adopted
             assert exchange(sock, question(OURS[0]), 0.02)
             lan.node.run(engine.announce, OURS[:3])
@@ -275,44 +262,49 @@ class TestAdoption:
         engine.renew(0)
         assert answered(lan) == []
         engine.close()
-        assert list(pins.rglob("*/*")) == []
+        assert list(BPF.rglob("*/*")) == []
 
-    def test_a_pinned_engine_without_a_process_stops_at_its_deadline(self, lan, pins):
-        with child(lan, 0.4, pins) as (process, deadline):
+    @with_bpf_file_system
+    def test_a_pinned_engine_without_a_process_stops_at_its_deadline(self, lan):
+        with child(lan, 0.4, BPF) as (process, deadline):
             process.kill()
             process.wait(5)
             check(asking(lan, OURS[0], 0.5), deadline)
-        discard(pins)
+        discard(BPF)
         wait_until_attached(lan)
 
-    def test_the_mac_of_an_adopted_engine_is_the_new_one(self, lan, make, pins):
-        first = make(pins=pins)
-        second = lan.node.run(TcEngine, lan.index(), b"\2\0\0\0\0\x77", pins=pins)
+    @with_bpf_file_system
+    def test_the_mac_of_an_adopted_engine_is_the_new_one(self, lan, make):
+        first = make(pins=BPF)
+        second = lan.node.run(TcEngine, lan.index(), b"\2\0\0\0\0\x77", pins=BPF)
         assert second.adopted
         (answer,) = lan.ask(question(OURS[0]))
         assert answer[6:12] == b"\2\0\0\0\0\x77"
         second.close()
-        assert not (pins / str(lan.index())).exists()
+        assert not (BPF / str(lan.index())).exists()
         del first
 
-    def test_what_does_not_fit_is_silenced_and_replaced(self, lan, make, pins):
-        with child(lan, 60, pins):
+    @with_bpf_file_system
+    def test_what_does_not_fit_is_silenced_and_replaced(self, lan, make):
+        with child(lan, 60, BPF):
             pass
-        (pins / str(lan.index()) / "arp").unlink()  # half of an engine
-        engine = make(pins=pins, addresses=OURS[2:])
+        (BPF / str(lan.index()) / "arp").unlink()  # half of an engine
+        engine = make(pins=BPF, addresses=OURS[2:])
         assert not engine.adopted
         assert answered(lan) == OURS[2:]
         wait_until_attached(lan, "metallb_ndp")
 
-    def test_a_mounted_bpf_file_system_is_found(self, pins):
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-        assert bpf_file_system() in {Path(line.split()[1]) for line in mounts if line.split()[2] == "bpf"}
+    @with_bpf_file_system
+    def test_a_mounted_bpf_file_system_is_found(self):
+        mounts = Path("/proc/thread-self/mounts").read_text().splitlines()
+        assert bpf_file_system() == next(Path(line.split()[1]) for line in mounts if line.split()[2] == "bpf")
 
-    def test_discarding_keeps_the_interfaces_that_are_in_use(self, lan, make, pins):
-        make(pins=pins)
-        lan.node.run(discard, pins, {lan.index()})
+    @with_bpf_file_system
+    def test_discarding_keeps_the_interfaces_that_are_in_use(self, lan, make):
+        make(pins=BPF)
+        lan.node.run(discard, BPF, {lan.index()})
         assert answered(lan) == OURS
-        lan.node.run(discard, pins)
+        lan.node.run(discard, BPF)
         assert answered(lan) == []
 
 
@@ -339,64 +331,6 @@ class TestErrors:
         lan.node.run(engine.announce, OURS[2:])
         engine.close()
         assert sorted(os.listdir("/proc/self/fd")) == before
-
-
-def attached(lan):
-    """Names of the tcx programs on the node's interface, first to last (BPF_PROG_QUERY, struct bpf_prog_info)."""
-    found = ctypes.create_string_buffer(4 * 16)
-    query = struct.pack(
-        "=4IQ2I5Q", lan.index(), syscalls.ATTACH_TCX_INGRESS, 0, 0, ctypes.addressof(found), 16, *[0] * 6
-    )
-    result, answer = lan.node.run(syscalls._call, 16, query)
-    assert result == 0, os.strerror(-result)
-    (count,) = struct.unpack_from("=I", answer, 24)
-    names = []
-    for program in struct.unpack_from(f"={count}I", found):
-        fd, _ = syscalls._call(13, struct.pack("=3I", program, 0, 0))  # BPF_PROG_GET_FD_BY_ID
-        names.append(syscalls._info(fd, 80)[64:].rstrip(b"\0").decode())
-        os.close(fd)
-    return names
-
-
-def wait_until_attached(lan, *names):
-    """The kernel detaches in the background, when the last reference is gone."""
-    for _ in range(300):
-        if sorted(attached(lan)) == sorted(names):
-            return
-        time.sleep(0.01)
-    assert sorted(attached(lan)) == sorted(names)
-
-
-def asking(lan, address, seconds):
-    """Ask as fast as possible; for each question when it was sent at the earliest and the latest, and if answered."""
-    frame = question(address)
-    log = []
-    with lan.socket() as sock:
-        sock.setblocking(False)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            before = time.monotonic()
-            sock.send(frame)
-            after = time.monotonic()
-            replied = False
-            for _ in range(10):
-                if not select.select([sock], [], [], 0)[0]:
-                    break
-                replied |= sock.recv(2048)[:6] == CLIENT_MAC
-            log.append((before, after, replied))
-    return log
-
-
-def check(log, deadline, slack=0.02):
-    """Answered as long as the lease lasts, and never afterwards.
-
-    veth hands a question over, and the answer back, within the call of `send`. `slack`: by how much the stored deadline
-    may be early, should the process be interrupted while it compares the clocks.
-    """
-    assert log[0][0] < deadline - slack, "the machine is too slow to ask before the deadline"
-    assert log[-1][0] > deadline
-    assert all(replied for _, after, replied in log if after < deadline - slack)
-    assert not any(replied for before, _, replied in log if before > deadline)
 
 
 CHILD = """
