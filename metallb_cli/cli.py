@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "speaker": ("metallb_cli.commands.speaker", "Answer for addresses on the LAN of one node."),
     "validate-config": ("metallb_cli.commands.validate_config", "Check configuration files, with line numbers."),
     "status": ("metallb_cli.commands.status", "Show and explain every address of a cluster."),
+    "history": ("metallb_cli.commands.history", "Show when and why addresses changed hands."),
     "lab": ("metallb_cli.commands.lab", "Try the whole product on this machine, without a cluster."),
 }
 """Subcommand: the module that holds it, as an attribute called `command`; and its line in `metallb --help`."""

@@ -23,17 +23,9 @@ _IGNORED = ("--logtostderr", "--alsologtostderr")
 _IGNORED_WITH_VALUE = ("--master", "--node-ip", "--v", "--vmodule", "--stderrthreshold", "--log_dir")
 
 
-def cluster_options(command: F) -> F:
-    """Add --kubeconfig, --context, --namespace and --config."""
+def connection_options(command: F) -> F:
+    """Add --kubeconfig, --context and --namespace."""
     for option in (
-        click.option(
-            "--config",
-            "config_name",
-            default="config",
-            show_default=True,
-            metavar="NAME",
-            help="ConfigMap with the configuration.",
-        ),
         click.option(
             "-n",
             "--namespace",
@@ -52,6 +44,19 @@ def cluster_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def cluster_options(command: F) -> F:
+    """Add --config to those of `connection_options`."""
+    option = click.option(
+        "--config",
+        "config_name",
+        default="config",
+        show_default=True,
+        metavar="NAME",
+        help="ConfigMap with the configuration.",
+    )
+    return connection_options(option(command))
 
 
 def daemon_options(command: F) -> F:
