@@ -22,7 +22,7 @@ Examples:
   metallb history 172.30.1.96 -n metal-system        when did this address last move, and why
   metallb history -n metal-system --since 24h -o json | jq '.changes[] | select(.gap > 1)'
 \b
-GAP is the time in which nobody answered, from the last heartbeat of the old owner to the first answer of the new one.
+GAP is the time in which nobody answered: from the last heartbeat of the old owner until the new one answers.
 In planned moves there is none.
 \b
 Exit codes: 0 fine, 1 the address has no history, 2 wrong usage, 3 the API server could not be reached.

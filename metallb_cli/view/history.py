@@ -23,6 +23,9 @@ ALARMING = frozenset(
 )
 """What nobody asked for."""
 
+WIDE = 90
+"""Columns from which a range of IPv4 addresses fits on one line beside the other columns."""
+
 MOST_RUNS = 4
 """Runs of addresses that one change shows."""
 
@@ -61,7 +64,7 @@ def show_history(
     for entry in entries:
         table.add_row(
             moment(entry.time, zone),
-            _addresses(entry),
+            _addresses(entry, "-" if console.width >= WIDE else "-\n"),
             entry.before or NOBODY,
             entry.after or NOBODY,
             Text(entry.reason, style=BAD if entry.reason in ALARMING else ""),
@@ -77,8 +80,9 @@ def moment(seconds: float, zone: tzinfo | None) -> str:
     return datetime.fromtimestamp(seconds, zone).isoformat(" ", "milliseconds")[:23]
 
 
-def _addresses(entry: Entry) -> str:
-    shown = [str(run) for run in entry.addresses[:MOST_RUNS]]
+def _addresses(entry: Entry, between: str) -> str:
+    """Return the first runs; `between` stands between the ends of each, so that no address is broken in its middle."""
+    shown = [str(run).replace("-", between) for run in entry.addresses[:MOST_RUNS]]
     left = sum(run.size for run in entry.addresses[MOST_RUNS:])
     if left or not entry.complete:
         shown.append(f"and {left} more" if entry.complete else f"and {left} more at least" if left else "and others")

@@ -62,6 +62,8 @@ def test_the_table_fits_80_columns_and_breaks_neither_times_nor_reasons():
         for each in entries:
             assert each.reason in text
         assert "2025-11-25 13:33:24.123" in text
+    assert "  172.30.1.96-  " in shown(ENTRIES)
+    assert "  172.30.1.99  " in shown(ENTRIES)
 
 
 def test_many_addresses_are_counted():
