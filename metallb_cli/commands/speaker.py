@@ -92,7 +92,7 @@ def command(
     ignore_exclude_lb: bool,
     netns: str | None,
 ) -> None:
-    """Answer ARP requests for the addresses that this node owns, on every usable interface.
+    """Answer ARP requests for the addresses that this node owns, on the usable interfaces of their networks.
 
     Two processes: this one talks to the API server and has no raw socket; the one that it starts has the raw sockets
     and no token.

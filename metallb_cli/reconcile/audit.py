@@ -29,6 +29,9 @@ from metallb_cli.reconcile.report import (
 )
 from metallb_cli.reconcile.service import ServicePlan, Stranded, adopt, adoption_order, plan_service
 
+OFF_NETWORK = "no node has an IP address on its network, so clients need a route to it"
+"""Said of an announced address that may be meant so, or a mistake in a pool."""
+
 DEFAULT_DURATION = 6.0
 """Seconds: how long a Lease without a duration counts."""
 
@@ -203,6 +206,8 @@ def _services(
         else:
             for verdict in judge(_as_daemons_see(service, snapshot.configuration), state):
                 row = _with_address(service, plan, verdict, snapshot)
+                if verdict.owner is not None and state.candidates.off_network(verdict.address):
+                    row = replace(row, explanation=f"{row.explanation}; {OFF_NETWORK}")
                 observed = tuple(holders.get(str(verdict.address), ()))
                 yield replace(row, holders=observed, agrees=_agrees(row.owner, observed, silent))
 

@@ -6,9 +6,11 @@ elections and answer where nobody asks. So:
 * When a node that may answer has a network that contains the address, only such nodes are candidates.
 * When none has, every one is: the address may be routed to the nodes, or their interfaces have no IP address.
 
-A node that did not say counts as one without networks. It is no candidate where others are known to be right, and
-still one where nobody is. Should it be wrong about itself for the moment that its first words take to arrive, two
-nodes answer: that is better than none.
+A node that did not say counts as one without networks: it is no candidate where others are known to be right, and still
+one where nobody is.
+
+All speakers, and `status`, go by the words on the Leases, each also about itself. So they agree, and nothing moves
+while the API server is silent.
 """
 
 from __future__ import annotations
@@ -38,9 +40,11 @@ class Candidates:
         excluded: Mapping[str, Reason],
         reach: Mapping[str, Reach],
     ) -> None:
+        networks = {node: reach[node].networks if node in reach else None for node in eligible}
+        self._all_have_networks = bool(networks) and all(networks.values())
         self._eligible = eligible
         self._excluded = excluded
-        self._index = NetworkIndex({node: reach[node].networks or () for node in eligible if node in reach})
+        self._index = NetworkIndex({node: own or () for node, own in networks.items()})
         self._known: dict[frozenset[str], Candidacy] = {frozenset(): (eligible, excluded)}
 
     def of(self, address: IPAddress) -> Candidacy:
@@ -52,3 +56,7 @@ class Candidates:
             excluded = {**self._excluded, **dict.fromkeys(others, Reason.NODE_NOT_ON_NETWORK)}
             known = self._known[nodes] = tuple(sorted(nodes)), excluded
         return known
+
+    def off_network(self, address: IPAddress) -> bool:
+        """Whether every eligible node is on some network, and none of these networks contains the address."""
+        return self._all_have_networks and not self._index.holders(address)

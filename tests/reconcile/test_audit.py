@@ -154,6 +154,22 @@ def test_the_owner_is_looked_for_on_the_network_of_the_address_as_the_speakers_d
 
 
 @pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        ([["10.0.0.0/8"], ["10.0.0.0/8"]], True),
+        ([["10.0.0.0/8"], ["172.30.1.0/24"]], False),
+        ([["10.0.0.0/8"], []], False),
+    ],
+)
+def test_an_address_on_no_network_of_any_node_is_told_and_no_problem(networks, told):
+    first, second = networks
+    who = (on("node1", *first), on("node3", *second, announcing="172.30.1.96"))
+    report = audit(snapshot(WEB, speakers=who))
+    assert ("no node has an IP address on its network" in only_row(report).explanation) == told
+    assert report.healthy
+
+
+@pytest.mark.parametrize(
     ("verdict", "master", "explanation"),
     [
         (Reason.INTERFACE_ENSLAVED, "br0", "port of br0, which answers in its place"),
