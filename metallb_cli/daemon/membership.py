@@ -85,7 +85,11 @@ class Membership:
         return self._live
 
     def reach(self) -> Mapping[str, Reach]:
-        """Return what the speakers say that they can answer on, by node; live or not, and without this one."""
+        """Return what the speakers say that they can answer on, by node; live or not.
+
+        Of this one as well what its Lease says: all speakers decide by the same words, and none of them changes while
+        the API server is away.
+        """
         return self._reach
 
     @property
@@ -108,23 +112,21 @@ class Membership:
                 self._liveness.observe(new, time.monotonic())
             elif old is not None:
                 self._liveness.forget(old.name)
-            moved = self._read_note(old, new)
+            lease = new or old
+            node = None if lease is None else node_of(lease.name)
+            moved = node is not None and node != self._node and self._read_note(node, new)
         self._settle()
         if moved:
             self._on_change()
         self._wake.set()
 
-    def _read_note(self, old: Lease | None, new: Lease | None) -> bool:
-        """Take in which networks a speaker is on; return whether that changed. Few renewals change the note."""
-        lease = new or old
-        node = None if lease is None else node_of(lease.name)
-        if node is None or node == self._node:
+    def _read_note(self, node: str, lease: Lease | None) -> bool:
+        """Take in on which networks a speaker is; return whether that changed. Few renewals change the note."""
+        note = (lease.annotation(INTERFACES) if lease is not None else None) or ""
+        if note == self._notes.get(node):
             return False
-        note = (new.annotation(INTERFACES) if new is not None else None) or ""
-        if note == self._notes.get(node, ""):
-            return False
-        if new is None:
-            del self._notes[node]
+        if lease is None:
+            self._notes.pop(node, None)
         else:
             self._notes[node] = note
         found = reach(decode_interfaces(note))
@@ -213,6 +215,10 @@ class Membership:
             self._outage(started)
         else:
             self._recovered(started)
+            with self._lock:
+                moved = self._read_note(self._node, self._written)
+            if moved:
+                self._on_change()
             self.joined.set()
 
     def _outage(self, started: float) -> None:

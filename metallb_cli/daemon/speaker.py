@@ -34,7 +34,7 @@ from metallb_cli.model import (
     merge_ranges,
 )
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
-from metallb_cli.reconcile.interface_notes import Reach, encode_interfaces, reach
+from metallb_cli.reconcile.interface_notes import encode_interfaces
 from metallb_cli.reconcile.lease_notes import encode_addresses
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,6 @@ class Speaker:
         self._told_config: tuple[Reason, str] | None = None
         self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
         self._state: ClusterState | None = None
-        self._reach: Reach | None = None
         self._sent = AnnouncementSet()
         self._link_state = LinkState()
         self._claims: dict[tuple[IPAddress, bytes], _Claim] = {}
@@ -176,7 +175,6 @@ class Speaker:
                 everything |= self._load_config(self._feeds.config_text())
             elif key is Task.LINK:
                 link = True
-                everything |= reach(self._link_state.interfaces) != self._reach
             else:
                 everything = True
             key = self._inbox.get(0)
@@ -205,15 +203,13 @@ class Speaker:
     # -- deciding
 
     def _judge_everything(self) -> None:
-        self._reach = reach(self._link_state.interfaces)
-        own = {} if self._reach is None else {self._options.node: self._reach}
         self._state = ClusterState(
             pools=self._config.pools if self._config else (),
             nodes=dict(self._feeds.nodes()),
             speakers=self._membership.live(),
             endpoints=self._feeds.endpoints(),
             ignore_exclude_lb=self._options.ignore_exclude_lb,
-            reach={**self._membership.reach(), **own},
+            reach=self._membership.reach(),
         )
         keys = {service.key for service in self._feeds.services.all()}
         self._judge(keys | set(self._verdicts))

@@ -101,9 +101,9 @@ def note(*networks):
 def test_speakers_see_on_which_networks_the_others_are(join):
     a, b = join("a"), join("b")
     b.describe({INTERFACES: note(LAN)})
-    assert until(lambda: a.reach() == {"b": Reach(usable=True, networks=(LAN,))})
+    assert until(lambda: a.reach() == b.reach() == {"b": Reach(usable=True, networks=(LAN,))})
     b.describe({INTERFACES: note()})
-    assert until(lambda: a.reach() == {"b": Reach(usable=True, networks=())})
+    assert until(lambda: a.reach() == b.reach() == {"b": Reach(usable=True, networks=())})
 
 
 def test_only_a_change_of_what_others_reach_wakes_the_speaker(leases):
@@ -127,12 +127,16 @@ def test_only_a_change_of_what_others_reach_wakes_the_speaker(leases):
     assert membership.reach() == {}
 
 
-def test_its_own_lease_tells_a_speaker_nothing_new(join):
+def test_while_the_api_server_is_away_a_speaker_reaches_what_the_others_know_of(join, leases):
     a = join("a")
     a.describe({INTERFACES: note(LAN)})
-    join("b")
-    assert until(lambda: "b" in a.live())
-    assert a.reach() == {}
+    assert until(lambda: a.reach() == {"a": Reach(usable=True, networks=(LAN,))})
+    leases.down = True
+    assert until(lambda: a.outage_seconds > 0)
+    a.describe({INTERFACES: note()})
+    assert not until(lambda: a.reach()["a"].networks == (), seconds=2 * TIMES.renew)
+    leases.down = False
+    assert until(lambda: a.reach()["a"].networks == ())
 
 
 def test_renewals_do_not_come_faster_than_asked(join, leases):

@@ -144,6 +144,24 @@ def test_a_node_without_network_or_excluded_by_label_is_passed_over(site, lan, s
     until(lambda: owner(lan) == ORDER[0], what="the first node again")
 
 
+def test_a_node_on_another_network_or_without_a_cable_is_passed_over(site, lan, speakers):
+    site.configure()
+    site.create("web", ip=VIP)
+    site.serve("web", *NODES)
+    speakers(*NODES)
+    until(lambda: owner(lan) == ORDER[0])
+    first, second = lan.nodes[ORDER[0]], lan.nodes[ORDER[1]]
+    first.namespace.delete_address(INTERFACE, f"{first.address}/24")
+    until(lambda: owner(lan) == ORDER[1], what="the second node, which is on the network")
+    second.namespace.set_down(INTERFACE)
+    until(lambda: owner(lan) == ORDER[2], what="the third node, which has an interface")
+    second.namespace.set_up(INTERFACE)
+    until(lambda: owner(lan) == ORDER[1], what="the second node again")
+    for node in (ORDER[1], ORDER[2]):
+        lan.nodes[node].namespace.delete_address(INTERFACE, f"{lan.nodes[node].address}/24")
+    until(lambda: owner(lan) == ORDER[0], what="the first node, as nobody is on the network any more")
+
+
 def test_deleting_or_changing_a_service_stops_the_answers(site, lan, speakers):
     site.configure()
     for name, address in (("web", VIP), ("api", "172.30.1.97"), ("moved", "172.30.1.98")):
