@@ -34,6 +34,10 @@ MAX_MESSAGE = 8 << 20
 MAX_ADDRESSES = 1 << 18
 """Addresses in one message: four times a /16. Runs are short to write, so the message's size does not bound them."""
 
+MAX_KEYS = 4
+"""Of heartbeats at a time: the present one, the one before, the one to come, and one to spare. Each costs every frame
+that has another."""
+
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementSet:
@@ -65,9 +69,9 @@ class HeartbeatSettings:
 
     Attributes:
         boot: of this speaker, in nanoseconds since the epoch.
-        keys: the first signs, each verifies. At least one.
-        interval: seconds between heartbeats.
-        misses: intervals without a heartbeat after which a node is dead.
+        keys: the first signs, each verifies. From one to MAX_KEYS.
+        interval: seconds between heartbeats, from 0.001 to 65.
+        misses: intervals without a heartbeat after which a node is dead, from 1 to 255.
     """
 
     node: str
@@ -253,13 +257,18 @@ def _heartbeat_fields(message: HeartbeatSettings) -> dict[str, Any]:
 
 
 def _heartbeats(fields: dict[str, Any]) -> HeartbeatSettings:
-    return HeartbeatSettings(
+    settings = HeartbeatSettings(
         node=_text(fields["node"]),
         boot=_count(fields["boot"]),
         keys=tuple(bytes.fromhex(_text(key)) for key in _list(fields["keys"])),
         interval=_seconds(fields["interval"]),
         misses=_count(fields["misses"]),
     )
+    if not (settings.node.isascii() and 1 <= len(settings.node) <= 253 and settings.boot < 1 << 64):
+        raise ValueError("not a node and its boot")
+    if not (0.001 <= settings.interval <= 65 and 1 <= settings.misses <= 255 and 1 <= len(settings.keys) <= MAX_KEYS):
+        raise ValueError("heartbeats that cannot be sent")
+    return settings
 
 
 def _claim_fields(claims: Iterable[tuple[IPAddress, Claim]]) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """The stream between the control process and the link process: any message, any cut, any bytes."""
 
+import dataclasses
 import json
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -67,11 +68,11 @@ announcements = st.builds(
 seconds = st.floats(0, 1e6)
 heartbeats = st.builds(
     HeartbeatSettings,
-    node=st.text(max_size=20),
-    boot=counts,
-    keys=st.lists(st.binary(max_size=32), min_size=1, max_size=2).map(tuple),
-    interval=seconds,
-    misses=counts,
+    node=st.text("abc-.019", min_size=1, max_size=253),
+    boot=st.integers(0, 2**64 - 1),
+    keys=st.lists(st.binary(max_size=32), min_size=1, max_size=4).map(tuple),
+    interval=st.floats(0.001, 65),
+    misses=st.integers(1, 255),
 )
 peers = st.builds(
     Peer,
@@ -260,3 +261,25 @@ def test_every_kind_of_message_can_be_written_and_read():
         Refusal,
     }
     assert len(messages._DECODERS) == len(messages._ENCODERS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"node": ""},
+        {"node": "n" * 254},
+        {"node": "ü"},
+        {"boot": 2**64},
+        {"keys": ()},
+        {"keys": (b"k",) * 5},
+        {"interval": 0.0},
+        {"interval": 66.0},
+        {"misses": 0},
+        {"misses": 256},
+    ],
+)
+def test_heartbeats_that_cannot_be_sent_are_malformed(changes):
+    good = HeartbeatSettings("node", 1, (b"k",))
+    assert MessageReader().feed(messages.encode(good)) == [good]
+    with pytest.raises(LinkError, match="malformed"):
+        MessageReader().feed(messages.encode(dataclasses.replace(good, **changes)))
