@@ -21,6 +21,10 @@ class ConfigError(MetalLBError):
     """The configuration cannot be used. `metallb validate-config` shows every problem with its line."""
 
 
+class NotPossibleError(MetalLBError):
+    """What was asked for cannot be done in the cluster as it is. The message says why, and what to do."""
+
+
 class ApiError(MetalLBError):
     """The API server answered, and refused.
 

@@ -99,7 +99,7 @@ class Snapshot:
 
 def audit(snapshot: Snapshot) -> Report:
     """Explain every address, pool and speaker, and list what is wrong."""
-    speakers = tuple(_speaker(node, observed) for node, observed in _by_node(snapshot.speakers))
+    speakers = tuple(_speaker(node, observed, snapshot.nodes) for node, observed in by_node(snapshot.speakers))
     services = [service for service in snapshot.services if service.is_load_balancer]
     usage, plans = _plan(services, snapshot)
     configuration = _configuration(snapshot.configuration)
@@ -112,17 +112,18 @@ def audit(snapshot: Snapshot) -> Report:
     )
 
 
-def _by_node(leases: Iterable[ObservedLease]) -> list[tuple[str, ObservedLease]]:
+def by_node(leases: Iterable[ObservedLease]) -> list[tuple[str, ObservedLease]]:
+    """Return the Leases of speakers with their nodes, sorted by node."""
     named = ((node_of(observed.lease.name), observed) for observed in leases)
     return sorted(((node, observed) for node, observed in named if node is not None), key=lambda pair: pair[0])
 
 
-def _speaker(node: str, observed: ObservedLease) -> SpeakerReport:
+def _speaker(node: str, observed: ObservedLease, nodes: Mapping[str, Node]) -> SpeakerReport:
     note = observed.lease.annotation(ANNOUNCING)
     announced = decode_addresses(note or "")
     return SpeakerReport(
         node=node,
-        state=observed.state,
+        state="draining" if observed.state == "live" and node in nodes and nodes[node].draining else observed.state,
         age=observed.age,
         interfaces=tuple(
             InterfaceReport(i.name, i.verdict, tuple(map(str, i.networks or ())), explain_interface(i))
@@ -183,15 +184,7 @@ def _services(
     speakers: tuple[SpeakerReport, ...],
     snapshot: Snapshot,
 ) -> Iterable[ServiceReport]:
-    reached = {node: reach(_interfaces(observed)) for node, observed in _by_node(snapshot.speakers)}
-    state = ClusterState(
-        pools=snapshot.configuration.pools or (),
-        nodes=snapshot.nodes,
-        speakers=frozenset(speaker.node for speaker in speakers if speaker.live),
-        endpoints=snapshot.endpoints,
-        ignore_exclude_lb=snapshot.ignore_exclude_lb,
-        reach={node: known for node, known in reached.items() if known is not None},
-    )
+    state = cluster_state(snapshot)
     holders: dict[str, list[str]] = defaultdict(list)
     for speaker in speakers:
         for address in speaker.addresses if speaker.live else ():
@@ -204,7 +197,7 @@ def _services(
         elif not service.ingress:
             yield _without_address(service, plan, snapshot)
         else:
-            for verdict in judge(_as_daemons_see(service, snapshot.configuration), state):
+            for verdict in judge(as_daemons_see(service, snapshot.configuration), state):
                 row = _with_address(service, plan, verdict, snapshot)
                 if verdict.owner is not None and state.candidates.off_network(verdict.address):
                     row = replace(row, explanation=f"{row.explanation}; {OFF_NETWORK}")
@@ -212,7 +205,21 @@ def _services(
                 yield replace(row, holders=observed, agrees=_agrees(row.owner, observed, silent))
 
 
-def _as_daemons_see(service: Service, configuration: ConfigurationState) -> Service:
+def cluster_state(snapshot: Snapshot) -> ClusterState:
+    """Return what the speakers judge all Services by, as far as it can be seen from outside."""
+    leases = by_node(snapshot.speakers)
+    reached = {node: reach(_interfaces(observed)) for node, observed in leases}
+    return ClusterState(
+        pools=snapshot.configuration.pools or (),
+        nodes=snapshot.nodes,
+        speakers=frozenset(node for node, observed in leases if observed.state == "live"),
+        endpoints=snapshot.endpoints,
+        ignore_exclude_lb=snapshot.ignore_exclude_lb,
+        reach={node: known for node, known in reached.items() if known is not None},
+    )
+
+
+def as_daemons_see(service: Service, configuration: ConfigurationState) -> Service:
     """Without a valid configuration the daemons go on with the last one, which cannot be seen here.
 
     So judge as though it allowed what the Services have.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metallb_cli.model import Reason
 from metallb_cli.reconcile.announce import Verdict
 from metallb_cli.reconcile.interface_notes import InterfaceNote
@@ -23,7 +25,7 @@ def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
     speakers = f"kubectl -n {namespace} get pods -l app=metallb,component=speaker -o wide"
     match verdict.reason:
         case Reason.ANNOUNCED:
-            chosen = f", chosen of {_names(verdict.candidates)}" if len(verdict.candidates) > 1 else ""
+            chosen = f", chosen of {names(verdict.candidates)}" if len(verdict.candidates) > 1 else ""
             return f"announced by {verdict.owner}{chosen}", ""
         case Reason.NOT_ALLOWED:
             return (
@@ -42,27 +44,27 @@ def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
                 f"kubectl -n {service.namespace} get endpointslices -l kubernetes.io/service-name={service.name}",
             )
         case Reason.NO_LOCAL_ENDPOINTS:
-            nodes = _names(_excluded_for(verdict, Reason.NO_LOCAL_ENDPOINTS))
-            elsewhere = _names(_excluded_for(verdict, Reason.NODE_NOT_ON_NETWORK))
+            nodes = names(_excluded_for(verdict, Reason.NO_LOCAL_ENDPOINTS))
+            elsewhere = names(_excluded_for(verdict, Reason.NODE_NOT_ON_NETWORK))
             others = f"; {elsewhere} cannot answer, not being on the network of {address}" if elsewhere else ""
             return (
                 f"not announced: externalTrafficPolicy is Local, and no ready endpoint is on {nodes}{others}",
                 "run a pod of the Service on one of them, or set externalTrafficPolicy to Cluster",
             )
         case Reason.NODE_NETWORK_UNAVAILABLE:
-            nodes = _names(_excluded_for(verdict, Reason.NODE_NETWORK_UNAVAILABLE))
+            nodes = names(_excluded_for(verdict, Reason.NODE_NETWORK_UNAVAILABLE))
             return (
                 f"not announced: the condition NetworkUnavailable is True on {nodes}",
                 f"look at the network plugin of the node: kubectl describe node {_first(verdict)}",
             )
         case Reason.NODE_NO_INTERFACE:
-            nodes = _names(_excluded_for(verdict, Reason.NODE_NO_INTERFACE))
+            nodes = names(_excluded_for(verdict, Reason.NODE_NO_INTERFACE))
             return (
                 f"not announced: the speaker has no usable interface on {nodes}",
                 f"read why in metallb status -n {namespace} -o wide, under Interfaces",
             )
         case Reason.NODE_EXCLUDED:
-            nodes = _names(_excluded_for(verdict, Reason.NODE_EXCLUDED))
+            nodes = names(_excluded_for(verdict, Reason.NODE_EXCLUDED))
             return (
                 f"not announced: the label {EXCLUDE_LABEL} is on {nodes}",
                 f"remove it: kubectl label node {_first(verdict)} {EXCLUDE_LABEL}-",
@@ -99,6 +101,7 @@ def _first(verdict: Verdict) -> str:
     return next(iter(_excluded_for(verdict, verdict.reason)), "NODE")
 
 
-def _names(nodes: tuple[str, ...]) -> str:
+def names(nodes: Sequence[str]) -> str:
+    """Return the first few of them, and how many more there are."""
     shown = ", ".join(nodes[:SHOWN])
     return shown if len(nodes) <= SHOWN else f"{shown} and {len(nodes) - SHOWN} more"

@@ -82,7 +82,8 @@ class SpeakerReport:
     """A speaker, as its Lease describes it.
 
     Attributes:
-        state: `live`; `stopped` when it gave its Lease back; `dead` when the Lease ran out.
+        state: `live`; `draining`, which is live on a node that is being drained; `stopped` when it gave its Lease
+            back; `dead` when the Lease ran out.
         age: since the Lease was renewed; None when not known.
         addresses: what it says it answers for, sorted; not what it really does when it is dead.
         complete: whether `addresses` is all of it.
@@ -98,7 +99,7 @@ class SpeakerReport:
     @property
     def live(self) -> bool:
         """Whether it takes part in elections."""
-        return self.state == "live"
+        return self.state in ("live", "draining")
 
     @property
     def cut_off(self) -> bool:

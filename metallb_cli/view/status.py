@@ -135,7 +135,7 @@ def _speakers(speakers: tuple[SpeakerReport, ...]) -> Table:
             shown = f"{shown or 'none usable'} (+{skipped} skipped)"
         table.add_row(
             speaker.node,
-            Text(speaker.state, style=GOOD if speaker.live else BAD),
+            Text(speaker.state, style="yellow" if speaker.state == "draining" else GOOD if speaker.live else BAD),
             NONE if speaker.age is None else age(speaker.age),
             f"{len(speaker.addresses)}{'' if speaker.complete else '+'}",
             shown or NONE,

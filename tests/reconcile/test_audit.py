@@ -512,3 +512,20 @@ def test_every_snapshot_gives_a_report_that_is_consistent(subjects, leases, pool
         assert set(row.holders) <= live
         assert row.reason == Reason.ANNOUNCED.value or row.explanation
         assert row.agrees is not True or row.holders == ((row.owner,) if row.owner else ())
+
+
+def test_a_drained_node_is_shown_as_such_and_is_no_problem():
+    state = snapshot(WEB)
+    report = audit(replace(state, nodes={**state.nodes, "node3": Node("node3", draining=True)}))
+    assert [each.state for each in report.speakers] == ["live", "live", "draining"]
+    assert report.speakers[2].live
+    assert report.healthy
+
+
+def test_a_drained_node_without_a_live_speaker_is_stopped_or_dead_all_the_same():
+    leases = (speaker("node1", age=60.0), speaker("node2", holder=""))
+    drained = {name: Node(name, draining=True) for name in NODES}
+    assert [each.state for each in audit(replace(snapshot(speakers=leases), nodes=drained)).speakers] == [
+        "dead",
+        "stopped",
+    ]
