@@ -174,7 +174,7 @@ def costs(repeat: int) -> dict[str, str]:
                 (attach, addresses[:1]),
                 (install, addresses),
                 (change, addresses[1:]),
-                (withdraw, addresses[:1]),
+                (withdraw, addresses[1:2]),
                 (detach, ()),
             ):
                 times.append(cable.node.run(_milliseconds, functools.partial(engine.announce, announced)))
@@ -229,7 +229,7 @@ def _gratuitous_burst(cable: Cable) -> float:
 def run_costs() -> dict[str, str]:
     """What one run costs on frames that are not answered, compared with a program that does nothing."""
     lease, hits, addresses = Lease(), Hits(MANY), Addresses(4, MANY)
-    addresses.add({address.packed: slot for slot, address in enumerate(questions(MANY).addresses)})
+    addresses.add([address.packed for address in questions(MANY).addresses], range(MANY))
     maps = {"addresses": addresses.fd, "hits": hits.fd, "lease": lease.fd, "slots": MANY}
     programs = {
         "nothing": assemble("w0 = -1\nexit"),

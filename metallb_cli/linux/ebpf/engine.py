@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from metallb_cli.errors import BpfError
@@ -92,15 +93,15 @@ class TcEngine:
         Raises:
             BpfError: the kernel refuses; close the engine.
         """
-        wanted: dict[int, set[bytes]] = {4: set(), 6: set()}
-        for address in addresses:
-            wanted[address.version].add(address.packed)
-        for family in self._families:
-            self._remove(family, family.slots.keys() - wanted[family.version])
-        if sum(map(len, wanted.values())) > len(self._owners):
-            self._grow(sum(map(len, wanted.values())))
-        for family in self._families:
-            self._add(family, wanted[family.version] - family.slots.keys())
+        v4, v6 = set[bytes](), set[bytes]()
+        for address in addresses:  # thousands: a test of the type is quicker than asking for the version
+            (v4 if isinstance(address, IPv4Address) else v6).add(address.packed)
+        for family, wanted in zip(self._families, (v4, v6), strict=True):
+            self._remove(family, family.slots.keys() - wanted, last=not wanted)
+        if len(v4) + len(v6) > len(self._owners):
+            self._grow(len(v4) + len(v6))
+        for family, wanted in zip(self._families, (v4, v6), strict=True):
+            self._add(family, list(wanted - family.slots.keys()))
 
     def renew(self, deadline: float) -> None:
         """Answer until the deadline, for all addresses: one store into memory, no system call for the map.
@@ -149,23 +150,27 @@ class TcEngine:
         self._owners: list[bytes | None] = [None] * len(self._seen)
         self._free = list(range(len(self._seen) - 1, -1, -1))
 
-    def _take_slot(self, address: bytes) -> int:
-        slot = self._free.pop()
-        self._owners[slot] = address
-        return slot
+    def _take_slots(self, addresses: Sequence[bytes]) -> Sequence[int]:
+        first = len(self._free) - len(addresses)
+        slots, self._free[first:] = self._free[first:], ()
+        for slot, address in zip(slots, addresses, strict=True):
+            self._owners[slot] = address
+        return slots
 
-    def _add(self, family: _Family, addresses: Collection[bytes]) -> None:
-        new = {address: self._take_slot(address) for address in addresses}
-        family.slots |= new
-        if family.addresses is None and new:
+    def _add(self, family: _Family, addresses: Sequence[bytes]) -> None:
+        if not addresses:
+            return
+        slots = self._take_slots(addresses)
+        family.slots.update(zip(addresses, slots, strict=True))
+        if family.addresses is None:
             self._install(family)
-        elif family.addresses is not None:
-            family.addresses.add(new)
+        else:
+            family.addresses.add(addresses, slots)
 
-    def _remove(self, family: _Family, addresses: Collection[bytes]) -> None:
+    def _remove(self, family: _Family, addresses: Collection[bytes], *, last: bool) -> None:
         if not addresses or family.addresses is None:
             return
-        if len(addresses) == len(family.slots):
+        if last:
             self._detach(family)
         else:
             family.addresses.remove(addresses)
@@ -183,7 +188,8 @@ class TcEngine:
         self._pins.put("hits", self._hits.fd)
         for family in self._families:
             if family.slots:
-                family.slots = {address: self._take_slot(address) for address in family.slots}
+                addresses = list(family.slots)
+                family.slots = dict(zip(addresses, self._take_slots(addresses), strict=True))
                 self._install(family)
         old.close()
 
@@ -193,7 +199,7 @@ class TcEngine:
         """Put the addresses of a family into a new map, and its program on the interface."""
         before = family.addresses
         family.addresses = Addresses(family.key_size, len(self._owners))
-        family.addresses.add(family.slots)
+        family.addresses.add(list(family.slots), list(family.slots.values()))
         self._pins.put(family.name, family.addresses.fd)
         self._attach(family)
         if before is not None:

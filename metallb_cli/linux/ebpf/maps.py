@@ -7,7 +7,7 @@ import os
 import struct
 import time
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.syscalls import MAP_ARRAY, MAP_HASH, MMAPABLE, MapInfo
@@ -95,9 +95,9 @@ class Addresses:
         """What such a map looks like to the kernel."""
         return MapInfo(MAP_HASH, key_size, 4, capacity, 0)
 
-    def add(self, slots: Mapping[bytes, int]) -> None:
-        """Add addresses."""
-        syscalls.map_update(self.fd, list(slots), array("I", slots.values()).tobytes())
+    def add(self, addresses: Sequence[bytes], slots: Sequence[int]) -> None:
+        """Add addresses with the slot of each."""
+        syscalls.map_update(self.fd, addresses, array("I", slots).tobytes())
 
     def remove(self, addresses: Collection[bytes]) -> None:
         """Remove addresses, all of which are there."""

@@ -145,8 +145,8 @@ def check(log, deadline, slack=0.02):
     assert not any(replied for before, _, replied in log if before > deadline)
 
 
-def attached(lan):
-    """Names of the tcx programs on the node's interface, first to last (BPF_PROG_QUERY, struct bpf_prog_info)."""
+def attached_ids(lan):
+    """Numbers of the tcx programs on the node's interface, first to last (BPF_PROG_QUERY)."""
     found = ctypes.create_string_buffer(4 * 16)
     query = struct.pack(
         "=4IQ2I5Q", lan.index(), syscalls.ATTACH_TCX_INGRESS, 0, 0, ctypes.addressof(found), 16, *[0] * 6
@@ -154,8 +154,13 @@ def attached(lan):
     result, answer = lan.node.run(syscalls._call, 16, query)
     assert result == 0, os.strerror(-result)
     (count,) = struct.unpack_from("=I", answer, 24)
+    return struct.unpack_from(f"={count}I", found)
+
+
+def attached(lan):
+    """The names of these programs (struct bpf_prog_info)."""
     names = []
-    for program in struct.unpack_from(f"={count}I", found):
+    for program in attached_ids(lan):
         fd, _ = syscalls._call(13, struct.pack("=3I", program, 0, 0))  # BPF_PROG_GET_FD_BY_ID
         names.append(syscalls._info(fd, 80)[64:].rstrip(b"\0").decode())
         os.close(fd)

@@ -26,6 +26,7 @@ from tests.linux.ebpf.conftest import (
     OURS,
     answered,
     asking,
+    attached_ids,
     check,
     exchange,
     question,
@@ -155,6 +156,13 @@ class TestAddresses:
         wait_until_attached(lan, "metallb_ndp")
         lan.node.run(engine.announce, [])
         wait_until_attached(lan)
+
+    def test_a_set_of_other_addresses_leaves_the_program_where_it_is(self, lan, make):
+        engine = make(addresses=OURS[:1])
+        before = attached_ids(lan)
+        lan.node.run(engine.announce, OURS[1:2])
+        assert answered(lan) == OURS[1:2]
+        assert attached_ids(lan) == before
 
     def test_more_addresses_than_slots_get_larger_maps_and_keep_their_counts(self, lan, make):
         engine = make(addresses=OURS, slots=4)

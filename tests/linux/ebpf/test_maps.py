@@ -55,8 +55,8 @@ def test_hits_begin_at_zero():
 def test_addresses_lead_to_their_slots(size):
     addresses = Addresses(size, 100)
     slots = {n.to_bytes(size, "big"): 99 - n for n in range(100)}
-    addresses.add(slots)
-    addresses.add({})
+    addresses.add(list(slots), list(slots.values()))
+    addresses.add([], [])
     assert addresses.items() == slots
     addresses.remove(list(slots)[:98])
     assert addresses.items() == {key: slots[key] for key in list(slots)[98:]}

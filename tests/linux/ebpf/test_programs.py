@@ -55,7 +55,7 @@ class Program:
         self.namespace, self.index = namespace, index
         self.lease, self.hits = Lease(), Hits(SLOTS)
         self.addresses = Addresses(len(ours[0].packed), SLOTS)
-        self.addresses.add({address.packed: slot for slot, address in enumerate(ours, 3)})
+        self.addresses.add([address.packed for address in ours], range(3, 3 + len(ours)))
         self.code = assemble(NODE_MAC, addresses=self.addresses.fd, hits=self.hits.fd, lease=self.lease.fd, slots=SLOTS)
         self.fd = syscalls.program_load(PROGRAM_TC, self.code, "test_answers")
         self.lease.renew(time.monotonic() + 3600)
