@@ -212,11 +212,21 @@ def test_the_vlan_overlay_only_narrows_the_choice_of_nodes():
     assert overlaid == shipped()
 
 
-def test_the_kernel_responder_overlay_only_adds_the_capabilities_that_the_tc_engine_needs():
+def test_the_kernel_responder_overlay_only_adds_what_the_tc_engine_needs():
     overlaid = parse(kustomize(EXAMPLES / "kernel-responder"))
-    added = pod_of(the("DaemonSet", "speaker", overlaid))["containers"][0]["securityContext"]["capabilities"]["add"]
+    pod = pod_of(the("DaemonSet", "speaker", overlaid))
+    (container,) = pod["containers"]
+    added = container["securityContext"]["capabilities"]["add"]
     assert {f"CAP_{name}" for name in added} == CAPABILITIES | {"CAP_NET_RAW"}
     added[:] = ["NET_RAW"]
+    (volume,), (mount,) = pod.pop("volumes"), container.pop("volumeMounts")
+    # Of the node's bpf file system only a directory of our own: there is no other's pin to open.
+    assert volume == {
+        "name": mount["name"],
+        "hostPath": {"path": "/sys/fs/bpf/metallb", "type": "DirectoryOrCreate"},
+    }
+    assert not mount["mountPath"].startswith("/sys")  # where AppArmor's profile for containers lets nothing be written
+    assert not mount.get("readOnly", False)
     assert overlaid == shipped()
 
 

@@ -93,7 +93,7 @@ def _explained(what: str) -> Iterator[None]:
 def bpf_file_system() -> Path | None:
     """The first mounted bpf file system that can be written, usually /sys/fs/bpf; None without one.
 
-    A container sees one only if the pod mounts it: `hostPath: {path: /sys/fs/bpf}`.
+    A container sees one only if the pod mounts it, or better a directory of it, with `hostPath`.
     """
     for line in Path("/proc/thread-self/mounts").read_text().splitlines():
         _, path, kind, *_ = line.split()
