@@ -1,44 +1,39 @@
-"""How fast neighbour solicitations are answered: by the `tc` engine's program, by Linux, by the NDP engine in Python.
+"""How fast neighbour solicitations are answered: by Linux, the `tc` and `packet` engines and a naive program.
 
-    python -m bench.ndp             about a minute and a half
-    python -m bench.ndp --quick     fewer and shorter rounds: less exact
+    python -m bench.ndp             about five minutes
+    python -m bench.ndp --quick     seconds: only to see that it works
 
-Then how long it takes to join the multicast groups of many addresses. Needs root.
+Measured as ARP is. Then how long it takes to join the multicast groups of many addresses. Needs root.
 """
 
 from __future__ import annotations
 
-import argparse
-import select
-import socket
-import subprocess
+import dataclasses
 import sys
 import time
 from ipaddress import IPv6Address
 
-from bench.cable import CLIENT_MAC, NODE_MAC, ROOT, Cable, Questions, pin, run_cases, table, with_kernel, with_tc
-from bench.flood import ROWS, Expected
+from bench import responders, tc
+from bench.cable import CLIENT_MAC, NODE_MAC, Cable, Questions
+from bench.flood_programs import ROWS, Expected
+from bench.rounds import Effort, Results, compare, effort, table
 from metallb_cli.layer2.ndp import Advertiser, Solicitation, encode_solicitation, group_mac, solicited_node
-from metallb_cli.layer2.ndp_responder import NdpResponder
-from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ebpf.programs import wire
-from metallb_cli.linux.ebpf.support import supported
 from metallb_cli.linux.ndp_groups import NeighbourGroups
-from metallb_cli.linux.ndp_socket import NdpSocket
-from metallb_cli.model import AddressRange
 
-VIRTUAL, ASKER = IPv6Address("fd00:77::1"), IPv6Address("fd00:78::1")
-MANY = 10_000
+VIRTUAL, ASKER, FOREIGN = IPv6Address("fd00:77::1"), IPv6Address("fd00:78::1"), IPv6Address("fd00:79::1:0")
+
+
+def solicitation(address: IPv6Address) -> bytes:
+    """The asker's question."""
+    group = solicited_node(address.packed)
+    packet = Solicitation(group_mac(group), CLIENT_MAC, ASKER.packed, group, address.packed, CLIENT_MAC)
+    return encode_solicitation(packet)
 
 
 def questions(count: int) -> Questions:
     """Solicitations of one asker for each of `count` addresses."""
     addresses = [VIRTUAL + n for n in range(count)]
-    frames = []
-    for address in addresses:
-        group = solicited_node(address.packed)
-        packet = Solicitation(group_mac(group), CLIENT_MAC, ASKER.packed, group, address.packed, CLIENT_MAC)
-        frames.append(encode_solicitation(packet))
     answer = Advertiser(NODE_MAC).answer(bytes(16), CLIENT_MAC, ASKER.packed)
     # Not the flags: Linux says that it is a router when it forwards. The sum of the pseudo-header: length and protocol.
     prefix = VIRTUAL.packed[:12]
@@ -46,44 +41,35 @@ def questions(count: int) -> Questions:
     fixed = {6: answer[6:12], 14: answer[14:20], 21: answer[21:22], 22: prefix, 38: answer[38:54], 55: answer[55:56]}
     fixed |= {62: prefix, 78: answer[78:]}
     checksum = 22, 64, wire(b"\x00\x20") + wire(b"\x00\x3a")
-    expected = Expected(86, marks, fixed, 74, int(VIRTUAL) & 0xFFFFFFFF, count, checksum)
-    return Questions(addresses, frames, expected, f"{ASKER + 1}/64")
+    return Questions(
+        addresses,
+        [solicitation(address) for address in addresses],
+        [solicitation(FOREIGN + n) for n in range(ROWS)],
+        Expected(86, marks, fixed, 74, int(VIRTUAL) & 0xFFFFFFFF, count, checksum),
+        f"{ASKER + 1}/64",
+    )
 
 
-def with_packet(cable: Cable) -> None:
-    """The NDP engine behind its packet socket, in a process on the other processor."""
-    command = [sys.executable, "-m", "bench.ndp", "--answer", str(len(cable.questions.addresses))]
-    process = cable.node.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    cable.stack.callback(process.wait, 10)
-    cable.stack.callback(process.stdin.close)
-    if process.stdout.readline() != "ready\n":
-        raise RuntimeError("the process with the NDP engine does not answer")
-    pin(process.pid, 1)
-    cable.require_programs(attached=False)
+def measure(work: Effort) -> Results:
+    """All of them. The floods are shorter than of ARP: a kernel in 10,000 multicast groups takes long."""
+    return compare(questions, responders.ALL, dataclasses.replace(work, floods=min(work.floods, 16)))
 
 
-def answer(count: int) -> None:
-    """Answer on lan0 until standard input ends. Nothing is told unasked."""
-    addresses = [VIRTUAL + n for n in range(count)]
-    engine = NdpResponder(NODE_MAC)
-    engine.announce(addresses, time.monotonic())
-    index = socket.if_nametoindex("lan0")
-    sock = NdpSocket("lan0", index, [AddressRange(addresses[0], addresses[-1])])
-    driver = Driver(sock, engine)
-    poll = select.epoll()
-    poll.register(sock.fileno(), select.EPOLLIN)
-    poll.register(sys.stdin.fileno(), select.EPOLLIN | select.EPOLLHUP)
-    print("ready", flush=True)
-    while sys.stdin.fileno() not in dict(poll.poll()):
-        driver.receive(time.monotonic())
-    sock.close()
+def costs(count: int = 10_000) -> dict[str, str]:
+    """What the membership in the multicast groups of so many addresses costs."""
+    _, floor = _joining(0)
+    seconds, foreign = _joining(count)
+    return {
+        f"join the multicast groups of {count:,} addresses": f"{seconds:.2f} s, in steps",
+        "then, each solicitation for somebody else": f"{foreign:,.0f} ns ({floor:,.0f} ns without)",
+    }
 
 
-def joining(count: int) -> tuple[float, float]:
+def _joining(count: int) -> tuple[float, float]:
     """Seconds to join the groups of so many addresses, and what a foreign solicitation then costs, in nanoseconds."""
     cable = Cable("groups", questions(1))
     try:
-        with_tc(cable)
+        responders.tc(cable)
         groups = cable.node.run(NeighbourGroups, cable.index)
         cable.stack.callback(groups.close)
         groups.want([VIRTUAL + n for n in range(count)])
@@ -92,7 +78,7 @@ def joining(count: int) -> tuple[float, float]:
         seconds = time.perf_counter() - started
         if groups.joined != count:
             raise RuntimeError(f"only {groups.joined} groups were joined")
-        foreign = cable.flooder.prepare(questions(MANY + 1000).frames[MANY:])
+        foreign = cable.flooder.prepare(cable.questions.foreign)
         return seconds, min(cable.flood(foreign, 8 * ROWS).nanoseconds for _ in range(3))
     finally:
         cable.close()
@@ -100,26 +86,8 @@ def joining(count: int) -> tuple[float, float]:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.answer is not None:
-        answer(options.answer)
-        return 0
-    if reason := supported():
-        print(f"the tc engine cannot be measured: {reason}", file=sys.stderr)
-        return 1
-    counts = (1, 1000) if options.quick else (1, 100, MANY)
-    cases = {"kernel": with_kernel, "tc": with_tc, "packet": with_packet}
-    number, floods, asks = (3, 12, 300) if options.quick else (5, 16, 1500)
-    print(f"Medians of {number} interleaved rounds of {floods * ROWS:,} questions; every reply was checked.\n")
-    print(table("NDP", run_cases(counts, questions, cases, number=number, floods=floods, asks=asks)))
-    print("\n| cost | |\n|---|---|")
-    _, floor = joining(0)
-    seconds, foreign = joining(MANY)
-    print(f"| join the multicast groups of {MANY:,} addresses | {seconds:.2f} s, in steps |")
-    print(f"| then, each solicitation for somebody else | {foreign:,.0f} ns ({floor:,.0f} ns without) |")
+    work = effort(__doc__)
+    print(f"{work}\n\n{table('NDP', measure(work))}\n\n{tc.table(costs())}")
     return 0
 
 

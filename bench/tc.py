@@ -1,167 +1,51 @@
-"""How fast the kernel answers ARP by the `tc` engine's program, against Linux's own ARP and the `packet` engine.
+"""What the `tc` engine costs beside answering: installing and renewing, and other traffic; and gratuitous frames.
 
-    python -m bench.tc             about two minutes
-    python -m bench.tc --quick     fewer and shorter rounds: less exact
+    python -m bench.tc             about a minute
+    python -m bench.tc --quick     seconds: only to see that it works
 
-Then what the engine costs beside: installing and renewing, gratuitous frames, other traffic; and how late the last
-reply is after the deadline of the lease. Needs root.
+How fast it answers is measured by `bench.arp` and `bench.ndp`, how late it falls silent by `bench.fence`. Needs root.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
-import signal
 import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
-from bench.cable import (
-    CLIENT_MAC,
-    FOREVER,
-    NODE_MAC,
-    ROOT,
-    Cable,
-    Questions,
-    pin,
-    run_cases,
-    table,
-    with_kernel,
-    with_tc,
-)
-from bench.flood import ROWS, Expected
+from bench.arp import ASKER, FOREIGN, VIRTUAL, questions
+from bench.cable import CLIENT_MAC, NODE_MAC, Cable
+from bench.responders import FOREVER
+from bench.rounds import QUICK, effort
 from metallb_cli.layer2 import arp
-from metallb_cli.layer2.messages import AnnouncementSet
 from metallb_cli.layer2.responder import Responder
-from metallb_cli.layer2.schedule import GRATUITOUS_PERIOD
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.assembler import assemble
 from metallb_cli.linux.ebpf.engine import TcEngine
 from metallb_cli.linux.ebpf.maps import Addresses, Hits, Lease
 from metallb_cli.linux.ebpf.programs import arp_program, ndp_program
-from metallb_cli.linux.ebpf.support import supported
 from metallb_cli.linux.ebpf.syscalls import PROGRAM_TC
-from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.linux.netns import Namespace, namespaces
 from metallb_cli.linux.packet_socket import ArpSocket
-from metallb_cli.model import AddressRange
 
-VIRTUAL, ASKER, FOREIGN = IPv4Address("10.77.0.1"), IPv4Address("10.78.0.1"), IPv4Address("198.18.0.0")
 MANY = 10_000
-STORM_SHARE = 100
-"""One question in so many is for us."""
 
 
-def questions(count: int) -> Questions:
-    """Requests of one asker for each of `count` addresses."""
-    addresses = [VIRTUAL + n for n in range(count)]
-    frames = [arp.request(CLIENT_MAC, ASKER.packed, address.packed) for address in addresses]
-    reply = arp.reply(NODE_MAC, bytes(4), CLIENT_MAC, ASKER.packed)
-    marks = {0: CLIENT_MAC, 12: reply[12:14], 20: reply[20:22]}
-    fixed = {6: reply[6:12], 14: reply[14:20], 22: reply[22:28], 32: reply[32:]}
-    expected = Expected(42, marks, fixed, 28, int(VIRTUAL), count)
-    return Questions(addresses, frames, expected, f"{ASKER + 1}/16")
+def costs(*, quick: bool) -> dict[str, str]:
+    """Everything, as text by what it is about."""
+    found = engine_costs(1 if quick else 5) | run_costs()
+    speeds = tcp(1 if quick else 7, 0.25)
+    ratio = speeds["with"] / speeds["without"]
+    return found | {"TCP to the node, both programs attached": f"{speeds['with']:.1f} Gbit/s, {ratio:.2f} × without"}
 
 
-def with_link_process(cable: Cable) -> None:
-    """The `packet` engine in its link process, on the other processor."""
-    announced = threading.Event()
-    link = LinkProcess(
-        cable.node.reference,
-        (),
-        lambda state: announced.set() if state.announced else None,
-        log_level="error",
-        l2_engine="packet",
-    )
-    link.start()
-    cable.stack.callback(link.stop)
-    addresses = tuple(cable.questions.addresses)
-    link.announce(AnnouncementSet(1, addresses, (AddressRange(addresses[0], addresses[-1]),)))
-    if not announced.wait(30) or link.pid is None:
-        raise RuntimeError("the link process does not answer")
-    pin(link.pid, 1)
-    time.sleep(GRATUITOUS_PERIOD + 0.5)  # it tells everybody first
-    cable.require_programs(attached=False)  # else the kernel answers, and this would be another row of tc
-
-
-def lateness(repeat: int) -> tuple[list[float], list[float]]:
-    """Microseconds from the deadline to the last reply in a flood: of a running, and of a stopped process."""
-    running, stopped = [], []
-    cable = Cable("fence", questions(100), stamp=True)
-    try:
-        engine = cable.node.run(TcEngine, cable.index, NODE_MAC)
-        cable.node.run(engine.announce, cable.questions.addresses)
-        for _ in range(repeat):
-            running.append(_flood_over(cable, engine.renew))
-        engine.close()
-        command = [sys.executable, "-m", "bench.tc", "--answer", str(cable.index)]
-        with cable.node.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-
-            def renew_and_stop(deadline: float) -> None:
-                print(deadline, file=process.stdin, flush=True)
-                process.stdout.readline()
-                process.send_signal(signal.SIGSTOP)
-
-            process.stdout.readline()
-            for _ in range(repeat):
-                stopped.append(_flood_over(cable, renew_and_stop))
-                process.send_signal(signal.SIGCONT)
-            process.stdin.close()
-    finally:
-        cable.close()
-    return running, stopped
-
-
-def _flood_over(cable: Cable, renew: Callable[[float], None]) -> float:
-    """Let the lease end in the middle of a flood of small batches; a large one would wait to be read as a whole."""
-    deadline = time.monotonic() + 0.15
-    renew(deadline)
-    asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    cable.flood(cable.own, 48 * ROWS, batch=4)
-    if time.monotonic() < deadline + 0.1:  # so long does waiting for the last replies take
-        raise RuntimeError("the flood ended before the lease")
-    return (cable.flooder.last_reply - asleep - deadline * 1e9) / 1000
-
-
-def answer(index: int) -> None:
-    """Be a process with an engine that renews as it is told on standard input."""
-    engine = TcEngine(index, NODE_MAC)
-    engine.announce(questions(100).addresses)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        engine.renew(float(line))
-        print("renewed", flush=True)
-    engine.close()
-
-
-def storm(repeat: int) -> dict[str, tuple[float, float]]:
-    """Answered share of our own questions, and frames per second, with 99 of 100 questions foreign."""
-    own = questions(MANY)
-    foreign = [arp.request(CLIENT_MAC, ASKER.packed, (FOREIGN + n).packed) for n in range(ROWS)]
-    ours = ROWS // STORM_SHARE
-    mixed = [*own.frames[:ours], *foreign[ours:]]
-    results = {}
-    for name, start in {"tc": with_tc, "packet": with_link_process}.items():
-        cable = Cable(f"storm-{name}", own)
-        try:
-            start(cable)
-            prepared = cable.flooder.prepare(mixed)
-            floods = [cable.flood(prepared, 50 * ROWS) for _ in range(repeat)]
-        finally:
-            cable.close()
-        shares = [flood.right / (50 * ours) for flood in floods]
-        results[name] = min(shares), statistics.median(1e9 / flood.nanoseconds for flood in floods)
-    return results
-
-
-def costs(repeat: int) -> dict[str, str]:
+def engine_costs(repeat: int) -> dict[str, str]:
     """What the engine costs beside answering; medians."""
     lines = {}
     cable = Cable("costs", questions(MANY))
@@ -306,36 +190,14 @@ def _milliseconds(function: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
+def table(found: dict[str, str]) -> str:
+    """The table in Markdown."""
+    return "\n".join(["| cost | |", "|---|---|", *(f"| {what} | {cost} |" for what, cost in found.items())])
+
+
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.answer is not None:
-        answer(options.answer)
-        return 0
-    if reason := supported():
-        print(f"the tc engine cannot be measured: {reason}", file=sys.stderr)
-        return 1
-    quick = options.quick
-    counts = (1, MANY) if quick else (1, 100, MANY)
-    cases = {"kernel": with_kernel, "tc": with_tc, "packet": with_link_process}
-    number, floods, asks = (3, 12, 300) if quick else (5, 50, 1500)
-    print(f"Medians of {number} interleaved rounds of {floods * ROWS:,} questions; every reply was checked.\n")
-    print(table("ARP", run_cases(counts, questions, cases, number=number, floods=floods, asks=asks)))
-    print("\n| storm at 10 000 addresses, 1 % for us | answered, worst round | frames/s |\n|---|---:|---:|")
-    for name, (answered, rate) in storm(2 if quick else 4).items():
-        print(f"| {name} | {100 * answered:.2f} % | {rate:,.0f} |")
-    running, stopped = lateness(2 if quick else 6)
-    print("\n| last reply after the deadline of the lease, in a flood | latest µs |\n|---|---:|")
-    print(f"| the process runs | {max(running):+.1f} |\n| the process is stopped | {max(stopped):+.1f} |")
-    print("\n| cost | |\n|---|---|")
-    for what, cost in (costs(3 if quick else 5) | run_costs()).items():
-        print(f"| {what} | {cost} |")
-    speeds = tcp(3 if quick else 7, 0.25)
-    ratio = speeds["with"] / speeds["without"]
-    print(f"| TCP to the node, both programs attached | {speeds['with']:.1f} Gbit/s, {ratio:.2f} × without |")
+    print(table(costs(quick=effort(__doc__) is QUICK)))
     return 0
 
 
