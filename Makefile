@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab test test-fast check format bench manifests clean
+.PHONY: help setup lab test test-fast check format bench bench-l2 manifests clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fill .venv with the project and its tools
 	@hack/setup
@@ -36,6 +36,10 @@ format: setup ## Let ruff rewrite what it can
 
 bench: setup ## Measure the product and print one table for each subject
 	python -m bench.report $(ARGS)
+
+bench-l2: ## Measure layer 2 and draw docs/benchmarks-l2.svg: a quarter of an hour (ARGS="--docs" writes the page, too)
+	@hack/setup bench
+	python -m bench.layer2 $(ARGS)
 
 manifests: setup ## Write k8s/metallb.yml from the kustomization beside it
 	@hack/manifests

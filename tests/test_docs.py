@@ -37,8 +37,8 @@ def test_every_link_inside_a_page_has_its_heading(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_make_target_named_exists(page):
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^\s*(?:\$ )?|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^\s*(?:\$ )?|`)make ([a-z0-9-]+)", page.read_text(), re.MULTILINE))
     assert named <= targets
 
 
