@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate-config": ("metallb_cli.commands.validate_config", "Check configuration files, with line numbers."),
     "status": ("metallb_cli.commands.status", "Show and explain every address of a cluster."),
     "history": ("metallb_cli.commands.history", "Show when and why addresses changed hands."),
+    "drain": ("metallb_cli.commands.drain", "Hand over what one node answers for."),
+    "move": ("metallb_cli.commands.move", "Let another node answer for an address."),
     "lab": ("metallb_cli.commands.lab", "Try the whole product on this machine, without a cluster."),
 }
 """Subcommand: the module that holds it, as an attribute called `command`; and its line in `metallb --help`."""

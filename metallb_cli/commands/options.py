@@ -100,6 +100,49 @@ def daemon_options(command: F) -> F:
     return command
 
 
+def speaker_options(command: F) -> F:
+    """Add --lb-class and --ignore-exclude-lb: what the speakers were started with, for those who judge as they do."""
+    for option in (
+        click.option("--ignore-exclude-lb", is_flag=True, help="The speakers were started with this flag."),
+        click.option("--lb-class", metavar="NAME", help="The loadBalancerClass that the daemons were started with."),
+    ):
+        command = option(command)
+    return command
+
+
+def waiting_options(default: float) -> Callable[[F], F]:
+    """Add --timeout, --no-wait and --output, of commands that ask for something and wait until it is done.
+
+    Args:
+        default: seconds to wait.
+    """
+
+    def add(command: F) -> F:
+        for option in (
+            click.option(
+                "-o",
+                "--output",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                show_default=True,
+                help="How to show it; json is one object at the end.",
+            ),
+            click.option("--no-wait", is_flag=True, help="Only ask for it, and do not wait until it is done."),
+            click.option(
+                "--timeout",
+                type=click.FloatRange(0, 86400),
+                default=default,
+                show_default=True,
+                metavar="SECONDS",
+                help="How long to wait.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def choose_namespace(given: str | None, found: str | None) -> str:
     """Return the namespace to work in: as told, else that of the pod or the kubeconfig, else MetalLB's own."""
     return given or found or DEFAULT_NAMESPACE

@@ -9,7 +9,7 @@ import sys
 import click
 import yaml
 
-from metallb_cli.commands.options import choose_namespace, cluster_options
+from metallb_cli.commands.options import choose_namespace, cluster_options, speaker_options
 from metallb_cli.kube.client import Api
 from metallb_cli.kube.snapshot import read_snapshot
 from metallb_cli.reconcile.audit import audit
@@ -35,8 +35,7 @@ Exit codes: 0 healthy, 1 at least one problem, 2 wrong usage, 3 the API server c
     show_default=True,
     help="How to show it.",
 )
-@click.option("--lb-class", metavar="NAME", help="The loadBalancerClass that the daemons were started with.")
-@click.option("--ignore-exclude-lb", is_flag=True, help="The speakers were started with this flag.")
+@speaker_options
 def command(
     *,
     kubeconfig: str | None,

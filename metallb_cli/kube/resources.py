@@ -56,6 +56,11 @@ def config_map(namespace: str, name: str) -> Resource:
     return Resource(namespaced(CORE, namespace, "configmaps"), field_selector=f"metadata.name={name}")
 
 
+def node(name: str) -> str:
+    """Return the path of a Node."""
+    return f"{NODES.path}/{quote(name, safe='')}"
+
+
 def speaker_leases(namespace: str) -> Resource:
     """Return the Leases of all speakers."""
     return _leases(namespace, SPEAKER_LABELS)

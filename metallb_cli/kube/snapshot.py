@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +69,18 @@ def read_snapshot(api: Api, namespace: str, config_name: str) -> Snapshot:
         speakers=tuple(_observed(lease, now) for lease in speakers.result().values()),
         controller=None if leader is None else _observed(leader, now),
     )
+
+
+def refresh_speakers(api: Api, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with the Leases of the speakers as they are now, and all else as it was.
+
+    Raises:
+        ApiError: refused.
+        ApiUnavailableError: no answer.
+    """
+    leases = read_list(api, speaker_leases(snapshot.namespace), objects.lease, timeout=TIMEOUT)[0]
+    now = time.time() + api.clock_ahead
+    return replace(snapshot, now=now, speakers=tuple(_observed(lease, now) for lease in leases.values()))
 
 
 def _check_permissions(reads: Mapping[str, Future[Any]]) -> None:

@@ -66,11 +66,6 @@ def plan_move(address: IPAddress, node: str, snapshot: Snapshot) -> MovePlan:
     return MovePlan(address, verdict.service, node, owners, _epoch(address, owners, snapshot))
 
 
-def arrived(plan: MovePlan, snapshot: Snapshot) -> bool:
-    """Whether the node says that it announces the address."""
-    return plan.node in holders(plan, snapshot)
-
-
 def holders(plan: MovePlan, snapshot: Snapshot) -> tuple[str, ...]:
     """Return the nodes that say that they announce the address, sorted."""
     return situation(snapshot, ()).holders(plan.address)
