@@ -18,7 +18,7 @@ PAUSE = 0.2
 """Seconds between two looks at the Leases. A speaker writes a change on its Lease at most twice a second."""
 
 READ_ALL_EVERY = 2.0
-"""Seconds after which Services, endpoints and nodes are read anew, too."""
+"""Seconds after which Services, endpoints and nodes are read anew, too; counted from the end of the last reading."""
 
 
 def set_draining(api: Api, node: str, draining: bool) -> None:
@@ -66,12 +66,11 @@ def follow(api: Api, first: Snapshot, config_name: str, timeout: float) -> Itera
     snapshot = first
     while True:
         silence: ApiUnavailableError | None = None
-        begun = time.monotonic()
         try:
-            if begun >= read_all + READ_ALL_EVERY:
+            if time.monotonic() >= read_all + READ_ALL_EVERY:
                 fresh = read_snapshot(api, first.namespace, config_name)
                 snapshot = replace(fresh, lb_class=first.lb_class, ignore_exclude_lb=first.ignore_exclude_lb)
-                read_all = begun
+                read_all = time.monotonic()
             else:
                 snapshot = refresh_speakers(api, snapshot)
         except ApiUnavailableError as error:

@@ -14,6 +14,7 @@ from metallb_cli.kube.client import Api
 from metallb_cli.kube.cluster import Leases, ServiceStatus
 from metallb_cli.kube.endpoints import discover_endpoints
 from metallb_cli.kube.events import EventRecorder
+from metallb_cli.kube.handover import ask_to_move, set_draining
 from metallb_cli.kube.reflector import Reflector
 from metallb_cli.kube.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
 from metallb_cli.kube.secrets import HeartbeatKeys
@@ -189,3 +190,21 @@ def test_the_key_of_the_heartbeats_is_made_once(api, namespace):
     assert [keys.ensure(), keys.ensure()] == [True, False]
     [key] = keys.read()
     assert len(key) == 32
+
+
+def test_a_drain_and_a_request_to_move_are_read_as_they_were_written(api, namespace):
+    name = f"node-{namespace}"
+    api.request("POST", "/api/v1/nodes", body={"metadata": {"name": name, "annotations": {"other": "stays"}}})
+    try:
+        set_draining(api, name, draining=True)
+        assert objects.node(api.request("GET", f"/api/v1/nodes/{name}")).draining
+        set_draining(api, name, draining=False)
+        after = api.request("GET", f"/api/v1/nodes/{name}")
+        assert not objects.node(after).draining
+        assert after["metadata"]["annotations"] == {"other": "stays"}
+    finally:
+        api.request("DELETE", f"/api/v1/nodes/{name}")
+    service = create(api, namespace)
+    ask_to_move(api, service.key, "node2", 7)
+    moving = ServiceStatus(api).read_service(service.key)
+    assert (moving.move_to, moving.move_epoch) == ("node2", 7)
