@@ -51,7 +51,7 @@ def measure(work: Effort) -> Results:
 def main() -> int:
     """Measure and print."""
     work = effort(__doc__)
-    print(f"{work}\n\n{table('ARP', measure(work))}")
+    print(f"ARP: {work}\n\n{table('ARP', measure(work))}")
     return 0
 
 

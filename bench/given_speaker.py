@@ -59,12 +59,11 @@ def start(cable: Cable, program: str) -> Responder:
     """Start the cluster and the speaker, and wait until it answers.
 
     Raises:
-        RuntimeError: it ended, or does not answer; says what to do.
+        SystemExit: it ended, or does not answer; says what to do.
     """
     folder = Path(cable.stack.enter_context(tempfile.TemporaryDirectory(prefix="metallb-bench-")))
     cable.node.add_address("lan0", cable.questions.way_back)
-    asked = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=30, check=False)
-    usage = asked.stdout + asked.stderr
+    usage = _usage(program)
     _start_api(cable, folder / "kubeconfig", usage)
     arguments = flags(usage, folder / "kubeconfig", cable.questions.way_back.partition("/")[0])
     process = _start_speaker(cable, [program, *arguments])
@@ -77,7 +76,7 @@ def start(cable: Cable, program: str) -> Responder:
         _end(process)
         reader.join(10)
         said = b"".join(log).decode(errors="replace") or "nothing"
-        raise RuntimeError(
+        raise SystemExit(
             f"{VARIABLE}={program}: {error}. Make sure that it is a MetalLB speaker of v0.4.6 to v0.12 for this "
             f"machine. It was called with {' '.join(arguments)}, and said at last:\n{said}"
         ) from None
@@ -153,6 +152,14 @@ def serve(kubeconfig: str, first: str, count: int, usage: str) -> None:
     print("ready", flush=True)
     sys.stdin.read()
     api.stop()
+
+
+def _usage(program: str) -> str:
+    try:
+        asked = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SystemExit(f"{VARIABLE}={program} cannot be asked for its flags: {error}") from None
+    return asked.stdout + asked.stderr
 
 
 def _start_api(cable: Cable, kubeconfig: Path, usage: str) -> None:

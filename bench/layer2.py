@@ -29,13 +29,13 @@ BEGIN, END = "<!-- begin: make bench-l2 ARGS=--docs writes this part -->", "<!--
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
-    """Everything, in an order in which the most important comes first."""
+    """Everything: when and on what, with what effort, and the figures of each part."""
     work = QUICK if quick else FULL
     return {
         "machine": machine(),
-        "effort": str(work),
+        "efforts": {"ARP": str(work), "NDP": str(ndp.shorter(work))},
         "ARP": arp.measure(work),
-        "NDP": ndp.measure(work),
+        "NDP": ndp.measure(ndp.shorter(work)),
         "fence": fence.lateness(1 if quick else 6),
         "costs": tc.costs(quick=quick) | ndp.costs(work.counts[-1]),
     }
@@ -43,8 +43,9 @@ def measure(*, quick: bool) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """All tables."""
-    parts = [f"Measured: {found['machine']}. {found['effort']}"]
-    parts += [table(protocol, found[protocol]) for protocol in ("ARP", "NDP")]
+    parts = [f"Measured: {found['machine']}."]
+    for protocol in ("ARP", "NDP"):
+        parts += [f"{protocol}: {found['efforts'][protocol]}", table(protocol, found[protocol])]
     return "\n\n".join([*parts, fence.table(found["fence"]), tc.table(found["costs"])])
 
 

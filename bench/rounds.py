@@ -49,7 +49,7 @@ class Effort:
 
     def __str__(self) -> str:
         questions = f"{self.floods * ROWS:,} questions"
-        return f"Medians of {self.number} interleaved rounds of {questions}; every reply was checked."
+        return f"medians of {self.number} interleaved rounds of {questions}; every reply was checked."
 
 
 FULL = Effort((1, 100, 10_000), 5, 50, 1500)

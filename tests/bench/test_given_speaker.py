@@ -90,6 +90,6 @@ def test_a_given_speaker_is_measured_beside_the_kernel(monkeypatch, tmp_path, re
 def test_one_that_does_not_answer_is_named_with_what_it_said(monkeypatch, tmp_path, command, what):
     monkeypatch.setattr(given_speaker, "LIMIT", 2.0)
     monkeypatch.setenv(given_speaker.VARIABLE, program(tmp_path, USAGE["v0.4.6"], command))
-    with pytest.raises(RuntimeError, match=f"{what}.*\n.*it is broken") as caught:
+    with pytest.raises(SystemExit, match=f"{what}.*\n.*it is broken") as caught:
         compare(arp.questions, given_speaker.cases(), Effort((1,), 1, 1, 40, exact=False))
     assert "--node-ip=10.78.0.2" in str(caught.value)
