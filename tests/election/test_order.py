@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metallb_cli.election import elect, ranking
+from metallb_cli.election import elect, owner_by_holders, ranking
 
 names = st.sets(st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?", fullmatch=True), max_size=12)
 addresses = st.ip_addresses()
@@ -55,3 +55,14 @@ def test_addresses_are_spread_over_the_nodes():
     for n in range(1000):
         owned[elect(ip_address("10.0.0.0") + n, nodes)] += 1
     assert min(owned.values()) > 150
+
+
+def test_who_sees_only_holders_takes_the_one_that_may_answer():
+    address = ip_address("10.0.0.1")
+    first, second, third = ranking(address, ("a", "b", "c"))
+    everybody = ("a", "b", "c")
+    assert owner_by_holders(address, everybody, [second]) == second
+    assert owner_by_holders(address, everybody, [third, second]) == second
+    assert owner_by_holders(address, everybody, []) == first
+    assert owner_by_holders(address, (second, third), [first]) == second
+    assert owner_by_holders(address, (), [first]) is None

@@ -1,4 +1,4 @@
-"""Which node owns an address: the same inputs give the same winner on every node. Pure."""
+"""The order in which nodes would own an address: the same inputs give the same order on every node. Pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def elect(address: IPAddress, candidates: Collection[str]) -> str | None:
 def ranking(address: IPAddress, candidates: Collection[str]) -> tuple[str, ...]:
     """Return the candidates in the order in which they would own the address if those before them left."""
     return tuple(sorted(candidates, key=_draw(address)))
+
+
+def owner_by_holders(address: IPAddress, candidates: Collection[str], holders: Collection[str]) -> str | None:
+    """Return the owner as far as somebody can tell who hears no heartbeats, and knows only who says that it answers.
+
+    Of the holders that are candidates it is the first in the order; without any, the candidate that would take over.
+    None when there is no candidate.
+    """
+    return elect(address, [node for node in holders if node in candidates]) or elect(address, candidates)
 
 
 def _draw(address: IPAddress) -> Callable[[str], tuple[bytes, str]]:
