@@ -79,6 +79,11 @@ def reply_head(mac: bytes) -> bytes:
     return reply(mac, bytes(4), ZERO_MAC, bytes(4))[6:28]
 
 
+def probe_head(mac: bytes) -> bytes:
+    """All of a probe by `mac` but the address asked for: `probe_head(mac) + ip` is `request(mac, bytes(4), ip)`."""
+    return request(mac, bytes(4), bytes(4))[:38]
+
+
 def gratuitous_heads(mac: bytes) -> tuple[bytes, bytes]:
     """How `mac` tells everybody that it has an address, in the request and the reply form (RFC 5944 §4.6).
 

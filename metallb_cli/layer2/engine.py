@@ -4,6 +4,14 @@ Whoever drives an engine calls `announce` when the set of addresses changes, `re
 `handle_timer` at `next_deadline()`; after each it sends what `frames_to_send` returns. An engine lives as long as the
 interface is usable with one MAC address. After a change of MAC a new one takes its place, to which every address is
 new, so that all are told to the neighbours again.
+
+An address is in one of these states:
+
+- probing: silent, while the LAN is asked whether another host has it (`probing`);
+- contested: silent, because another host has it; probed again from time to time;
+- answering: answered for, and told to everybody (`schedule`);
+- yielding: answered for, but not told, until the new owner is seen answering (`yielding`);
+- released: silent, because it was.
 """
 
 from __future__ import annotations
@@ -12,10 +20,12 @@ import enum
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, KeysView, Mapping, Set
 from typing import NamedTuple
 
-from metallb_cli.layer2.schedule import Schedule
+from metallb_cli.layer2.probing import PROBE_INTERVAL, Contest, Probing
+from metallb_cli.layer2.schedule import BATCH, Schedule
+from metallb_cli.layer2.yielding import Yielding
 from metallb_cli.model import IPAddress
 
 MAX_CONFLICTS = 256
@@ -31,6 +41,7 @@ class Drop(enum.Enum):
     ETHERNET_DESTINATION = "EthernetDestination"
     ANNOUNCE_IP = "AnnounceIP"
     CONFLICT = "AddressConflict"
+    PEER_CLAIM = "PeerClaim"
     OWN_FRAME = "OwnFrame"
 
 
@@ -43,7 +54,7 @@ class Counts(NamedTuple):
 
 
 class Held:
-    """One announced address, and what was counted for it.
+    """One address that is answered for, and what was counted for it.
 
     Attributes:
         prepared: what an engine has worked out beforehand for its answers.
@@ -69,38 +80,126 @@ class Engine(ABC):
     Args:
         mac: the interface's address, which every answer gives.
         own_macs: of every interface of this node, so that two of them on one LAN are not taken for a conflict.
+        probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
 
     Attributes:
         peer_macs: of the live speakers on this LAN, which say by heartbeats what they answer for.
+        changed: an address changed its state since this was last set to False.
     """
 
     peer_macs: frozenset[bytes] = frozenset()
 
-    def __init__(self, mac: bytes, own_macs: Collection[bytes] = ()) -> None:
+    def __init__(self, mac: bytes, own_macs: Collection[bytes] = (), probe_interval: float = PROBE_INTERVAL) -> None:
         self.own_macs = frozenset((mac, *own_macs))
+        self.probe_interval = probe_interval
+        self.changed = False
         self.drops: Counter[Drop] = Counter()
-        self._held: dict[bytes, Held] = {}
-        self._schedule = Schedule()
+        self._held: dict[bytes, Held] = {}  # answering or yielding: all that a frame is looked up in
+        self._schedule = Schedule()  # answering
+        self._yielding = Yielding()
+        self._probing = Probing(mac)  # or contested
+        self._released: dict[bytes, bool] = {}  # whether it was answered for before
         self._out: list[bytes] = []
         self._conflicts: dict[tuple[bytes, bytes], int] = {}
         self._withdrawn: dict[bytes, Counts] = {}
 
-    def announce(self, addresses: Iterable[IPAddress], now: float) -> None:
-        """Answer for exactly these addresses from now on. Those that are new are told to everybody at once."""
+    def announce(
+        self,
+        addresses: Iterable[IPAddress],
+        now: float,
+        probe: Iterable[IPAddress] = (),
+        yielding: Iterable[IPAddress] = (),
+    ) -> None:
+        """Answer for exactly these addresses from now on. Those that are new are told to everybody at once.
+
+        Args:
+            addresses: the whole set.
+            now: on the clock of `next_deadline`.
+            probe: those of the set that are only answered for when no other host has them. It counts for new ones: what
+                is answered for is not probed any more, and what is being probed is so to the end.
+            yielding: those of the set that are answered for until the new owner does. One that is there no longer is
+                answered for at once, and told, as if it were new.
+        """
         wanted = {address.packed for address in addresses}
-        held = self._held
-        gone = held.keys() - wanted
-        for ip in gone:
-            counts = held.pop(ip).take()
+        handed_over = wanted.intersection([address.packed for address in yielding])
+        unproven = {address.packed for address in probe} if self.probe_interval > 0 else set()
+        self._forget({*self._held, *self._probing.addresses(), *self._released} - wanted)
+        self._hand_over(handed_over, now)
+        to_answer_for = wanted - handed_over
+        back = to_answer_for & self._yielding.addresses()
+        self._yielding.remove(back)
+        self._schedule.add(sorted(back), now)
+        new = to_answer_for - self._held.keys() - self._probing.addresses()
+        if back or new:
+            self.changed = True
+        to_probe = {ip for ip in new & unproven if not self._released.get(ip)}
+        self._probing.add(sorted(to_probe), now)
+        self._answer_for(sorted(new - to_probe), now)
+        for ip in new & self._released.keys():
+            del self._released[ip]
+
+    def _forget(self, gone: Set[bytes]) -> None:
+        if gone:
+            self.changed = True
+            self._probing.remove(gone)
+            self._fall_silent(gone & self._held.keys())
+            self._conflicts = {key: count for key, count in self._conflicts.items() if key[0] not in gone}
+            for ip in gone & self._released.keys():
+                del self._released[ip]
+
+    def _hand_over(self, addresses: Set[bytes], now: float) -> None:
+        """Let a new owner have these. One that was not answered for yet is released at once."""
+        unanswered = addresses & self._probing.addresses()
+        self._probing.remove(unanswered)
+        self._released.update(dict.fromkeys(unanswered, False))
+        self._hold(addresses - self._held.keys() - self._released.keys())
+        new = sorted(addresses & self._held.keys() - self._yielding.addresses())
+        self._schedule.remove(new)
+        self._yielding.add(new, now)
+        if unanswered or new:
+            self.changed = True
+
+    def _release(self, addresses: Collection[bytes]) -> None:
+        self.changed = True
+        self._fall_silent(addresses)
+        self._released.update(dict.fromkeys(addresses, True))
+
+    def _answer_for(self, addresses: Collection[bytes], now: float) -> None:
+        self._hold(addresses)
+        self._schedule.add(addresses, now)
+
+    def _hold(self, addresses: Iterable[bytes]) -> None:
+        for ip in addresses:
+            self._held[ip] = Held(self._prepare(ip))
+
+    def _fall_silent(self, addresses: Collection[bytes]) -> None:
+        """Do not answer for these any more; what was counted can still be taken."""
+        self._schedule.remove(addresses)
+        self._yielding.remove(addresses)
+        for ip in addresses:
+            counts = self._held.pop(ip).take()
             if any(counts):
                 add_counts(self._withdrawn, ip, counts)
-        if gone:
-            self._conflicts = {key: count for key, count in self._conflicts.items() if key[0] not in gone}
-        new = sorted(wanted - held.keys())
-        for ip in new:
-            held[ip] = Held(self._prepare(ip))
-        self._schedule.remove(gone)
-        self._schedule.add(new, now)
+
+    @property
+    def held(self) -> KeysView[bytes]:
+        """The addresses that are answered for now: those answering and those yielding."""
+        return self._held.keys()
+
+    @property
+    def probing(self) -> Collection[bytes]:
+        """The addresses that nobody is known to have, and that are not answered for yet."""
+        return self._probing.addresses() - self._probing.contested.keys()
+
+    @property
+    def contested(self) -> Mapping[bytes, Contest]:
+        """The addresses that are not answered for because another host has them."""
+        return self._probing.contested
+
+    @property
+    def released(self) -> Collection[bytes]:
+        """The yielding addresses that are not answered for any more."""
+        return self._released.keys()
 
     @abstractmethod
     def _prepare(self, ip: bytes) -> bytes:
@@ -110,9 +209,31 @@ class Engine(ABC):
     def receive_frame(self, frame: bytes, now: float) -> Drop | None:
         """Queue an answer and return None, or return why there is none. Takes any bytes."""
 
-    @abstractmethod
     def handle_timer(self, now: float) -> None:
-        """Queue the gratuitous frames that are due, of at most BATCH addresses."""
+        """Queue the frames that are due, for about BATCH addresses, and do what waited for this moment."""
+        due = self._schedule.take_due(now, BATCH)
+        self._tell(due.new)
+        self._tell(due.refreshed)
+        self._ask(due.refreshed)  # a host that took an address meanwhile may answer, but not speak by itself
+        if self._probing:
+            ask, free = self._probing.take_due(now, BATCH, self.probe_interval)
+            self._ask(ask)
+            if free:
+                self.changed = True
+                self._answer_for(free, now)
+        if self._yielding:
+            ask, over = self._yielding.take_due(now)
+            self._ask(ask)
+            if over:
+                self._release(over)
+
+    @abstractmethod
+    def _tell(self, addresses: Iterable[bytes]) -> None:
+        """Queue the gratuitous frames for these."""
+
+    @abstractmethod
+    def _ask(self, addresses: Iterable[bytes]) -> None:
+        """Queue a probe for each of these: a question that claims nothing."""
 
     def tell_again(self, now: float) -> None:
         """Tell everybody about every address, as if it were new: the neighbours may have changed."""
@@ -120,7 +241,12 @@ class Engine(ABC):
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` has something to do, on the clock of `now`; None for never."""
-        return self._schedule.next_deadline()
+        deadlines = (
+            self._schedule.next_deadline(),
+            self._probing.next_deadline(),
+            self._yielding.next_deadline(),
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def frames_to_send(self) -> list[bytes]:
         """Take the queued frames, in order."""
@@ -128,19 +254,37 @@ class Engine(ABC):
         self._out = []
         return out
 
-    def _claimed(self, ip: bytes, mac: bytes) -> Drop:
-        """Take in that somebody says to have one of our addresses."""
+    def _claimed(self, ip: bytes, mac: bytes, now: float) -> Drop:
+        """Take in that somebody says to have an address that is held or probed for."""
         if mac in self.own_macs:
             return Drop.OWN_FRAME
+        if ip in self._yielding:
+            self._release([ip])
+            return Drop.PEER_CLAIM
+        if ip in self._probing:
+            return self._taken(ip, mac, now)
         key = (ip, mac)
         if key not in self._conflicts and len(self._conflicts) >= MAX_CONFLICTS:
             del self._conflicts[next(iter(self._conflicts))]
         self._conflicts[key] = self._conflicts.get(key, 0) + 1
+        return Drop.PEER_CLAIM if mac in self.peer_macs else Drop.CONFLICT
+
+    def _taken(self, ip: bytes, mac: bytes, now: float) -> Drop:
+        """Take in that somebody has an address that is probed for, or probes for it too (RFC 5227 §2.1.1)."""
+        if mac in self.own_macs:
+            return Drop.OWN_FRAME
+        if mac in self.peer_macs:  # which of us has it is settled by claims
+            return Drop.PEER_CLAIM
+        if self._probing.taken(ip, mac, now):
+            self.changed = True
         return Drop.CONFLICT
 
     @property
     def conflicts(self) -> dict[tuple[bytes, bytes], int]:
-        """How many frames claimed one of our addresses, by (address, foreign MAC). The newest pairs only."""
+        """How many frames claimed an address that is held, by (address, foreign MAC). The newest pairs only.
+
+        Also those of peers, which two nodes with the same address send until their claims have settled it.
+        """
         return dict(self._conflicts)
 
     def take_counts(self, limit: int = sys.maxsize) -> dict[bytes, Counts]:

@@ -162,6 +162,12 @@ def encode_solicitation(packet: Solicitation) -> bytes:
     return _encode(packet, SOLICITATION, _SOURCE_LINK_ADDRESS, 0)
 
 
+def probe(mac: bytes, target: bytes) -> bytes:
+    """Return the frame by which `mac` asks everybody whether `target` is taken, claiming nothing (RFC 4862 §5.4.2)."""
+    group = solicited_node(target)
+    return encode_solicitation(Solicitation(group_mac(group), mac, UNSPECIFIED, group, target))
+
+
 def encode_advertisement(packet: Advertisement) -> bytes:
     """Return the Ethernet frame."""
     return _encode(packet, ADVERTISEMENT, _TARGET_LINK_ADDRESS, packet.flags)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from metallb_cli.layer2.arp import BROADCAST, FRAME_LENGTH, gratuitous_heads, reply_head
+from metallb_cli.layer2.arp import BROADCAST, FRAME_LENGTH, gratuitous_heads, probe_head, reply_head
 from metallb_cli.layer2.engine import Drop, Engine
-from metallb_cli.layer2.schedule import BATCH
+from metallb_cli.layer2.probing import PROBE_INTERVAL
 
 _REQUEST_HEADER = bytes.fromhex("0806 0001 0800 06 04 0001")
+_NO_ADDRESS = bytes(4)
 
 
 class Responder(Engine):
     """The ARP engine of one interface (RFC 826)."""
 
-    def __init__(self, mac: bytes, own_macs: Collection[bytes] = ()) -> None:
-        super().__init__(mac, own_macs)
+    def __init__(self, mac: bytes, own_macs: Collection[bytes] = (), probe_interval: float = PROBE_INTERVAL) -> None:
+        super().__init__(mac, own_macs, probe_interval)
         self._destinations = frozenset((mac, BROADCAST))
         self._reply_head = reply_head(mac)
         self._gratuitous_heads = gratuitous_heads(mac)
+        self._probe_head = probe_head(mac)
 
     def _prepare(self, ip: bytes) -> bytes:
         """Return the bytes of a reply that do not depend on who asks."""
@@ -40,29 +42,36 @@ class Responder(Engine):
             self._out.append(asker[:6] + record.prepared + asker)
             record.answered += 1
             return None
-        drop = self._why_not(frame)
+        drop = self._why_not(frame, now)
         self.drops[drop] += 1
         return drop
 
-    def _why_not(self, frame: bytes) -> Drop:
+    def _why_not(self, frame: bytes, now: float) -> Drop:
         """Explain a frame that is not answered, in MetalLB's order, with conflicts first."""
         if len(frame) < FRAME_LENGTH or frame[12:20] != _REQUEST_HEADER[:8]:
             return Drop.ERROR
-        if frame[28:32] in self._held:
-            return self._claimed(frame[28:32], frame[22:28])
+        sender, target = frame[28:32], frame[38:42]
+        if sender in self._held or sender in self._probing:
+            return self._claimed(sender, frame[22:28], now)
         if frame[20:22] != _REQUEST_HEADER[8:]:
             return Drop.ARP_REPLY
+        if sender == _NO_ADDRESS and target in self._probing:
+            return self._taken(target, frame[22:28], now)
         if frame[:6] not in self._destinations:
             return Drop.ETHERNET_DESTINATION
-        if frame[38:42] not in self._held:
+        if target not in self._held:
             return Drop.ANNOUNCE_IP
         # The sender's MAC is a group address: no host has one, and answering would reach the whole LAN.
         return Drop.ERROR
 
-    def handle_timer(self, now: float) -> None:
-        """Queue the gratuitous frames that are due, of at most BATCH addresses."""
+    def _tell(self, addresses: Iterable[bytes]) -> None:
+        """Queue the gratuitous frames for these, in both forms."""
         as_request, as_reply = self._gratuitous_heads
-        for ip in self._schedule.take_due(now, BATCH):
+        for ip in addresses:
             claim = ip + BROADCAST + ip
             self._out += (as_request + claim, as_reply + claim)
             self._held[ip].gratuitous += 2
+
+    def _ask(self, addresses: Iterable[bytes]) -> None:
+        """Queue a probe for each of these: a question that claims nothing."""
+        self._out += [self._probe_head + ip for ip in addresses]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from metallb_cli.layer2.timetable import Timetable
 
 GRATUITOUS_INTERVAL = 1.1
 """Seconds between gratuitous frames for a new address: Linux ignores an update within 1 s of the last (locktime)."""
@@ -28,15 +31,11 @@ REFRESH_GRID = 0.1
 _GOLDEN = 2654435769  # 2**32 / golden ratio: consecutive addresses get evenly spread phases
 
 
-class _Turn:
-    """One address: since when it is announced, when it is due, whether it has left the repetitions of a new one."""
+class Due(NamedTuple):
+    """Addresses that are to be told: as long as they are new, and those that the neighbours only shall not forget."""
 
-    __slots__ = ("due", "refreshing", "since")
-
-    def __init__(self, now: float) -> None:
-        self.since = now
-        self.due = now
-        self.refreshing = False
+    new: list[bytes]
+    refreshed: list[bytes]
 
 
 class Schedule:
@@ -47,59 +46,49 @@ class Schedule:
     """
 
     def __init__(self) -> None:
-        self._turns: dict[bytes, _Turn] = {}
-        self._heap: list[tuple[float, bytes]] = []  # an entry counts only if it is its address's `due`
+        self._turns: Timetable[float | None] = Timetable()  # marked: since when it is new, None when it no longer is
 
     def add(self, addresses: Collection[bytes], now: float) -> None:
-        """Announce new addresses, which are due at once."""
-        for ip in addresses:
-            self._turns[ip] = _Turn(now)
-        if len(self._heap) + len(addresses) > 2 * len(self._turns) + BATCH:  # mostly entries of withdrawn addresses
-            self._heap = [(turn.due, ip) for ip, turn in self._turns.items()]
-        else:
-            self._heap.extend((now, ip) for ip in addresses)
-        heapq.heapify(self._heap)
+        """Announce new addresses, which are due at once, in this order."""
+        self._turns.put(addresses, now, now)
 
     def remove(self, addresses: Collection[bytes]) -> None:
         """Withdraw addresses."""
-        for ip in addresses:
-            self._turns.pop(ip, None)
+        self._turns.remove(addresses)
 
     def restart(self, now: float) -> None:
         """Treat every address as new."""
-        self.add(list(self._turns), now)
+        self.add(list(self._turns.addresses()), now)
 
-    def take_due(self, now: float, limit: int) -> list[bytes]:
+    def take_due(self, now: float, limit: int) -> Due:
         """Return the addresses that are due, at most `limit`, and set when each is next."""
-        due: list[bytes] = []
-        while len(due) < limit and (at := self.next_deadline()) is not None and at <= now:
-            _, ip = heapq.heappop(self._heap)
-            turn = self._turns[ip]
-            _advance(turn, ip, now)
-            heapq.heappush(self._heap, (turn.due, ip))
-            due.append(ip)
-        return due
+        taken = Due([], [])
+        for due, since, addresses in self._turns.take(now, limit):
+            if since is None:
+                taken.refreshed.extend(addresses)
+                if due + REFRESH_PERIOD > now:
+                    self._turns.put(addresses, due + REFRESH_PERIOD, None)
+                else:  # after a long stop of the process
+                    self._spread(addresses, now)
+            else:
+                taken.new.extend(addresses)
+                if now + GRATUITOUS_INTERVAL < since + GRATUITOUS_PERIOD:
+                    self._turns.put(addresses, now + GRATUITOUS_INTERVAL, since)
+                else:
+                    self._spread(addresses, now)
+        return taken
 
     def next_deadline(self) -> float | None:
         """When the next address is due; None for never."""
-        while self._heap:
-            due, ip = self._heap[0]
-            turn = self._turns.get(ip)
-            if turn is not None and turn.due == due:
-                return due
-            heapq.heappop(self._heap)
-        return None
+        return self._turns.next_due()
 
-
-def _advance(turn: _Turn, ip: bytes, now: float) -> None:
-    again = now + GRATUITOUS_INTERVAL
-    if not turn.refreshing and again < turn.since + GRATUITOUS_PERIOD:
-        turn.due = again
-    elif turn.refreshing and turn.due + REFRESH_PERIOD > now:
-        turn.due += REFRESH_PERIOD
-    else:  # the first refresh, or one after a long stop of the process: spread over the whole period
-        turn.refreshing = True
-        turn.due = math.ceil((now + REFRESH_PERIOD * phase(ip)) / REFRESH_GRID) * REFRESH_GRID
+    def _spread(self, addresses: Iterable[bytes], now: float) -> None:
+        """Give each its first refresh, somewhere in the whole period."""
+        turns: defaultdict[float, list[bytes]] = defaultdict(list)
+        for ip in addresses:
+            turns[math.ceil((now + REFRESH_PERIOD * phase(ip)) / REFRESH_GRID) * REFRESH_GRID].append(ip)
+        for due, together in turns.items():
+            self._turns.put(together, due, None)
 
 
 def phase(ip: bytes) -> float:

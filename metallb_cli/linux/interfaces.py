@@ -12,12 +12,13 @@ import logging
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, add_counts
 from metallb_cli.layer2.messages import AnnouncementSet
+from metallb_cli.layer2.probing import PROBE_INTERVAL
 from metallb_cli.linux.ebpf.engine import discard
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
 from metallb_cli.linux.packet_socket import explain
@@ -49,6 +50,15 @@ class _Known:
         self.retry_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Addresses that no interface answers for; see `LinkReport`."""
+
+    probing: tuple[IPAddress, ...]
+    contested: tuple[Conflict, ...]
+    released: tuple[IPAddress, ...]
+
+
 class Interfaces:
     """Opens and closes engines as interfaces come and go.
 
@@ -58,6 +68,7 @@ class Interfaces:
         l2_engine: who answers.
         pins: a directory in a bpf file system for the kernel's part, which then goes on with what it answered for when
             the process before this one was killed, until `announce` is called for the first time.
+        probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
 
     Attributes:
         last_error: the newest problem in one sentence, empty when none.
@@ -71,6 +82,7 @@ class Interfaces:
         poller: Poller,
         l2_engine: L2Engine = L2Engine.PACKET,
         pins: Path | None = None,
+        probe_interval: float = PROBE_INTERVAL,
     ) -> None:
         self.last_error = ""
         self.changed = True
@@ -79,6 +91,7 @@ class Interfaces:
         self._poller = poller
         self._l2_engine = l2_engine
         self._pins = pins
+        self._probe_interval = probe_interval
         self._told = False  # whether anybody has said what to answer for
         self._known: dict[int, _Known] = {}
         self._announced = {version: Announced() for version in VERSIONS}
@@ -100,7 +113,12 @@ class Interfaces:
         for version in VERSIONS:
             addresses = tuple(a for a in announcements.addresses if a.version == version)
             ranges = _with_all([r for r in announcements.ranges if r.version == version], addresses)
-            self._announced[version] = Announced(addresses, ranges)
+            self._announced[version] = Announced(
+                addresses,
+                ranges,
+                probe=tuple(a for a in announcements.probe if a.version == version),
+                yielding=tuple(a for a in announcements.yielding if a.version == version),
+            )
         if self._conflicts:
             wanted = {address.packed for address in announcements.addresses}
             self._conflicts = Counter({key: count for key, count in self._conflicts.items() if key[0] in wanted})
@@ -116,7 +134,7 @@ class Interfaces:
         addresses = {version: place(self._announced[version].addresses, networks) for version in VERSIONS}
         for index, known in open_ports.items():
             wanted = {
-                version: Announced(tuple(addresses[version][index]), self._announced[version].ranges)
+                version: replace(self._announced[version], addresses=tuple(addresses[version][index]))
                 for version in VERSIONS
             }
             if known.port is not None and known.placed != wanted:
@@ -171,7 +189,9 @@ class Interfaces:
 
     def _open(self, known: _Known, now: float) -> None:
         try:
-            known.port = Port(known.link, self._own_macs, self._poller, self._l2_engine, self._pins)
+            known.port = Port(
+                known.link, self._own_macs, self._poller, self._l2_engine, self._pins, self._probe_interval
+            )
         except OSError as error:
             self._fail(known, error, now)
             return
@@ -219,6 +239,8 @@ class Interfaces:
             port = known.port
             if port is not None:
                 self.worked |= port.tick(now)
+                self.changed |= port.changed
+                port.changed = False
                 if port.warning and port.warning != self.last_error:
                     self.last_error, self.changed = port.warning, True
                     port.warning = ""
@@ -262,6 +284,23 @@ class Interfaces:
         """The IP versions that are answered for now: none as long as no interface is usable."""
         return VERSIONS if any(True for _ in self._ports()) else ()
 
+    def unanswered(self) -> Unanswered:
+        """The addresses that no interface answers for, and why."""
+        silent = [port.silent() for port in self._ports()]
+        probing = set(filter(self._is_silent, set().union(*(port.probing for port in silent))))
+        contested = {ip: contest for port in silent for ip, contest in port.contested.items() if self._is_silent(ip)}
+        contested = {ip: contest for ip, contest in contested.items() if ip not in probing}
+        released = set(filter(self._is_silent, set().union(*(port.released for port in silent))))
+        released -= probing | contested.keys()
+        return Unanswered(
+            probing=tuple(map(ip_address, sorted(probing))),
+            contested=tuple(Conflict(ip_address(ip), *contest) for ip, contest in sorted(contested.items())),
+            released=tuple(map(ip_address, sorted(released))),
+        )
+
+    def _is_silent(self, ip: bytes) -> bool:
+        return not any(port.answers_for(ip) for port in self._ports())
+
     def take_counts(self, limit: int) -> dict[bytes, Counts]:
         """Take what was counted since the last call, of about `limit` addresses per engine."""
         counts, self._counts = self._counts, {}
@@ -278,10 +317,12 @@ class Interfaces:
         return dict(total)
 
     def conflicts(self) -> tuple[Conflict, ...]:
-        """Foreign claims to announced addresses, on all interfaces together."""
+        """Foreign claims to addresses that are answered for on some interface, on all interfaces together."""
         total = self._conflicts.copy()
         for port in self._ports():
             total.update(port.conflicts())
+            contested = port.silent().contested.items()
+            total.update({(ip, mac): frames for ip, (mac, frames) in contested if not self._is_silent(ip)})
         return tuple(Conflict(ip_address(ip), mac, count) for (ip, mac), count in sorted(total.items()))
 
 

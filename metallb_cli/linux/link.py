@@ -20,6 +20,7 @@ from types import FrameType
 from metallb_cli.errors import BpfError, MetalLBError, PermissionMissingError, UsageError
 from metallb_cli.layer2.engine import Drop
 from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, Refusal, Stop
+from metallb_cli.layer2.probing import PROBE_INTERVAL
 from metallb_cli.linux import netns, privileges
 from metallb_cli.linux.channel import Channel
 from metallb_cli.linux.ebpf import support
@@ -41,6 +42,9 @@ KERNEL_LEASE = 1.0
 COUNTS_PER_REPORT = 512
 """Addresses in one report: some 2 ms of work, in which no frame is answered. The rest follows after MORE_COUNTS."""
 
+REPORT_GAP = 0.02
+"""Seconds between two reports at least: when thousands of addresses change their state, they do so in many turns."""
+
 MORE_COUNTS = 0.02
 """Seconds until the next part of the counters."""
 
@@ -55,6 +59,7 @@ class LinkOptions:
         exclude: regular expressions of interface names to keep away from.
         orphan_grace: seconds to go on answering after the control process ended.
         l2_engine: who answers; None for the kernel where it can, else this process.
+        probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
     """
 
     fd: int
@@ -62,6 +67,7 @@ class LinkOptions:
     exclude: tuple[str, ...] = ()
     orphan_grace: float = 0.0
     l2_engine: L2Engine | None = None
+    probe_interval: float = PROBE_INTERVAL
 
 
 def run(options: LinkOptions) -> int:
@@ -146,13 +152,18 @@ class Loop:
         self._watcher = LinkWatcher()
         self._pins = pins
         self._interfaces = Interfaces(
-            Excluded(options.exclude), self._poller, l2_engine, None if pins is None else pins.path
+            Excluded(options.exclude),
+            self._poller,
+            l2_engine,
+            None if pins is None else pins.path,
+            options.probe_interval,
         )
         self._l2_engine = l2_engine
         self._renew_at: float | None = None  # not before the first set, so that what was adopted lives no longer by it
         self._generation = 0
         self._stopping = ""  # why, as soon as it is
         self._end: float | None = None  # when to stop, after the control process has gone
+        self._reported_at = 0.0
         self._report_at: float | None = 0.0  # at once: the first report says that the link process works
         self._conflicts: frozenset[tuple[IPAddress, bytes]] = frozenset()
 
@@ -188,7 +199,7 @@ class Loop:
             self._renew_at = now + KERNEL_LEASE / 4
         self._interfaces.tick(now)
         if self._interfaces.changed:
-            self._report_at = now
+            self._report_at = max(now, self._reported_at + REPORT_GAP)
         elif self._report_at is None and (self._interfaces.worked or self._renew_at is not None):
             # What the kernel answers wakes nobody, so its counters are looked at from time to time.
             self._report_at = now + REPORT_INTERVAL
@@ -222,12 +233,12 @@ class Loop:
         self._report_at = now + REPORT_INTERVAL
         if not self._channel.flush():
             return
-        self._report_at = None
+        self._report_at, self._reported_at = None, now
         interfaces = self._interfaces
         news = interfaces.changed or interfaces.worked
         interfaces.changed = interfaces.worked = False
-        conflicts = interfaces.conflicts()
-        self._tell_conflicts(conflicts)
+        conflicts, unanswered = interfaces.conflicts(), interfaces.unanswered()
+        self._tell_conflicts(conflicts, unanswered.contested)
         counts = interfaces.take_counts(COUNTS_PER_REPORT)
         if not news and not counts:
             return
@@ -240,6 +251,9 @@ class Loop:
                 drops=interfaces.drops(),
                 last_error=interfaces.last_error,
                 conflicts=conflicts,
+                probing=unanswered.probing,
+                contested=unanswered.contested,
+                released=unanswered.released,
             )
         )
         if len(counts) >= COUNTS_PER_REPORT:
@@ -247,13 +261,16 @@ class Loop:
         elif not self._channel.flush():
             self._report_at = now + REPORT_INTERVAL
 
-    def _tell_conflicts(self, conflicts: tuple[Conflict, ...]) -> None:
-        for conflict in conflicts:
-            if (conflict.address, conflict.mac) not in self._conflicts:
-                self._interfaces.last_error = f"{conflict.mac.hex(':')} claims {conflict.address}, which we announce"
+    def _tell_conflicts(self, conflicts: tuple[Conflict, ...], contested: tuple[Conflict, ...]) -> None:
+        """Say who else has an address, once for each, and what it means for the address."""
+        meanings = ((conflicts, "claims {}, which we announce"), (contested, "has {}, so we do not announce it"))
+        told = self._conflicts
+        self._conflicts = frozenset((conflict.address, conflict.mac) for conflict in (*conflicts, *contested))
+        for conflict, meaning in ((conflict, meaning) for found, meaning in meanings for conflict in found):
+            if (conflict.address, conflict.mac) not in told:
+                self._interfaces.last_error = f"{conflict.mac.hex(':')} {meaning.format(conflict.address)}"
                 log.warning(
                     "%s",
                     self._interfaces.last_error,
                     extra={"ip": str(conflict.address), "mac": conflict.mac.hex(":"), "reason": Drop.CONFLICT.value},
                 )
-        self._conflicts = frozenset((conflict.address, conflict.mac) for conflict in conflicts)

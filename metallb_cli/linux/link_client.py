@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, MessageReader, Refusal, Stop, encode, fold
+from metallb_cli.layer2.probing import PROBE_INTERVAL
 from metallb_cli.linux import privileges
 from metallb_cli.linux.links import DEFAULT_EXCLUDE
-from metallb_cli.model import IPAddress, LinkState
+from metallb_cli.model import Conflict, IPAddress, LinkState
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class LinkProcess:
         on_exit: called once, from that thread, when the process has ended: with its exit code, negative for a signal.
         orphan_grace: seconds for which it goes on answering when this process dies without `stop`.
         l2_engine: `packet`, `tc`, or `auto` for the kernel (`tc`) where it can answer.
+        probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
         log_level: of its log, which goes to this process's standard error, in MetalLB's words.
         log_format: `json` or `text`.
     """
@@ -54,11 +56,12 @@ class LinkProcess:
         *,
         orphan_grace: float = 0.0,
         l2_engine: str = "auto",
+        probe_interval: float = PROBE_INTERVAL,
         log_level: str = "info",
         log_format: str = "json",
     ) -> None:
         self._arguments = ["--log-level", log_level, "--log-format", log_format, "--orphan-grace", str(orphan_grace)]
-        self._arguments += ["--l2-engine", l2_engine]
+        self._arguments += ["--l2-engine", l2_engine, "--probe-interval", str(probe_interval)]
         if netns is not None:
             self._arguments += ["--netns", netns]
         for pattern in exclude:
@@ -176,7 +179,7 @@ class LinkProcess:
 
     def _read(self) -> None:
         reader, state = MessageReader(), LinkState()
-        in_force: tuple[int, tuple[int, ...]] = (0, ())
+        in_force: tuple[object, ...] = ()
         announced: tuple[IPAddress, ...] = ()
         while True:
             try:
@@ -187,8 +190,9 @@ class LinkProcess:
                 return
             for message in reader.feed(data):
                 if isinstance(message, LinkReport):
-                    if (message.generation, message.answering) != in_force:
-                        in_force = message.generation, message.answering
+                    silent = message.probing, _addresses(message.contested), message.released
+                    if (message.generation, message.answering, silent) != in_force:
+                        in_force = message.generation, message.answering, silent
                         announced = self._announced(message)
                     state = fold(state, message, announced)
                     self._on_state(state)
@@ -204,4 +208,9 @@ class LinkProcess:
             raise LinkError(f"the link process reports generation {report.generation}, which it was not given")
         for generation in [generation for generation in list(self._sets) if generation < report.generation]:
             del self._sets[generation]
-        return tuple(address for address in sent.addresses if address.version in report.answering)
+        silent = {*report.probing, *_addresses(report.contested), *report.released}
+        return tuple(a for a in sent.addresses if a.version in report.answering and a not in silent)
+
+
+def _addresses(conflicts: Iterable[Conflict]) -> tuple[IPAddress, ...]:
+    return tuple(conflict.address for conflict in conflicts)

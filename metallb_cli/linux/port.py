@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metallb_cli.errors import BpfError, NetworkSetupError
 from metallb_cli.layer2.engine import Counts, Engine, add_counts
 from metallb_cli.layer2.ndp_responder import NdpResponder
+from metallb_cli.layer2.probing import PROBE_INTERVAL, Contest
 from metallb_cli.layer2.responder import Responder
 from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ebpf.engine import TcEngine
@@ -25,7 +26,7 @@ from metallb_cli.linux.ndp_groups import NeighbourGroups
 from metallb_cli.linux.ndp_socket import NdpSocket
 from metallb_cli.linux.packet_socket import ArpSocket
 from metallb_cli.linux.poller import Poller
-from metallb_cli.model import AddressRange, IPAddress
+from metallb_cli.model import AddressRange
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +44,46 @@ class L2Engine(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What to answer for, in one IP version. `ranges` contain the addresses and those that may come."""
+    """What to answer for, in one IP version.
+
+    Attributes:
+        ranges: contain the addresses and those that may come.
+        probe, yielding: contain those of the addresses of which `AnnouncementSet` says so.
+    """
 
     addresses: tuple[Any, ...] = ()
     ranges: tuple[AddressRange, ...] = ()
+    probe: tuple[Any, ...] = ()
+    yielding: tuple[Any, ...] = ()
+
+
+class Silent(NamedTuple):
+    """The addresses of a port that it does not answer for, by their state (`layer2.engine`)."""
+
+    probing: set[bytes]
+    contested: dict[bytes, Contest]
+    released: set[bytes]
 
 
 class _Answerer:
     """The socket, the engine and its driver of one IP version."""
 
-    def __init__(self, version: int, link: Link, ranges: Sequence[AddressRange], own_macs: frozenset[bytes]) -> None:
+    def __init__(
+        self,
+        version: int,
+        link: Link,
+        ranges: Sequence[AddressRange],
+        own_macs: frozenset[bytes],
+        probe_interval: float,
+    ) -> None:
         self.socket: ArpSocket | NdpSocket
         engine: Engine
         if version == 4:
-            self.socket, engine = ArpSocket(link.name, link.index, ranges), Responder(link.mac, own_macs)
+            self.socket = ArpSocket(link.name, link.index, ranges)
+            engine = Responder(link.mac, own_macs, probe_interval)
         else:
-            self.socket, engine = NdpSocket(link.name, link.index, ranges), NdpResponder(link.mac, own_macs)
+            self.socket = NdpSocket(link.name, link.index, ranges)
+            engine = NdpResponder(link.mac, own_macs, probe_interval)
         self.ranges = tuple(ranges)
         self.driver = Driver(self.socket, engine)
 
@@ -72,10 +97,12 @@ class Port:
         poller: calls the drivers when frames wait.
         l2_engine: who answers.
         pins: a directory in a bpf file system, in which what answers survives this process; None for none.
+        probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
 
     Attributes:
         error: what makes the port of no use any more; None while all is well.
         warning: a lesser trouble, in one sentence; empty when none.
+        changed: an address changed its state since this was last set to False.
 
     Raises:
         OSError: the kernel refuses a socket.
@@ -88,9 +115,12 @@ class Port:
         poller: Poller,
         l2_engine: L2Engine,
         pins: Path | None = None,
+        probe_interval: float = PROBE_INTERVAL,
     ) -> None:
         self.error: OSError | None = None
         self.warning = ""
+        self.changed = False
+        self._probe_interval = probe_interval
         self._link = link
         self._own_macs = own_macs
         self._poller = poller
@@ -111,7 +141,7 @@ class Port:
             self.error = error
         self._groups.want(announced[6].addresses)
         self._joining = True
-        self._tell_kernel([address for version in VERSIONS for address in announced[version].addresses])
+        self._follow_states()
 
     def _announce(self, version: int, announced: Announced, now: float) -> None:
         answerer = self._answerers.get(version)
@@ -122,10 +152,12 @@ class Port:
         if answerer.ranges != announced.ranges:
             answerer.socket.set_ranges(announced.ranges)
             answerer.ranges = announced.ranges
-        answerer.driver.engine.announce(announced.addresses, now)
+        answerer.driver.engine.announce(announced.addresses, now, announced.probe, announced.yielding)
 
     def _open(self, version: int, ranges: Sequence[AddressRange]) -> _Answerer:
-        answerer = self._answerers[version] = _Answerer(version, self._link, ranges, self._own_macs)
+        answerer = self._answerers[version] = _Answerer(
+            version, self._link, ranges, self._own_macs, self._probe_interval
+        )
         self._poller.register(answerer.socket.fileno(), answerer.driver.receive)
         return answerer
 
@@ -137,14 +169,22 @@ class Port:
         except BpfError as error:
             self._without_kernel(error)
 
-    def _tell_kernel(self, addresses: list[IPAddress]) -> None:
+    def _follow_states(self) -> None:
+        """Let the kernel answer for what the engines answer for, and no other address."""
+        self.changed = True
+        for engine in self._engines():
+            engine.changed = False
         if self._tc is not None:
             try:
-                self._tc.announce(addresses)
+                self._tc.answer_for(self._held(4), self._held(6))
             except BpfError as error:
                 self._tc.close()
                 self._tc = None
                 self._without_kernel(error)
+
+    def _held(self, version: int) -> Set[bytes]:
+        answerer = self._answerers.get(version)
+        return answerer.driver.engine.held if answerer is not None else frozenset()
 
     def _without_kernel(self, error: BpfError) -> None:
         self.warning = f"on {self._link.name} this process answers instead of the kernel: {error}"
@@ -177,6 +217,8 @@ class Port:
             worked |= driver.worked
             driver.worked = False
             self.error = self.error or driver.error
+        if any(engine.changed for engine in self._engines()):
+            self._follow_states()
         if self._joining:
             try:
                 self._joining = self._groups.advance() > 0
@@ -203,7 +245,7 @@ class Port:
         self._groups.close()
         for engine in self._engines():
             engine.announce((), 0.0)
-        self._tell_kernel([])
+        self._follow_states()
 
     def finish(self) -> None:
         """Give the kernel everything back, after the last `take_counts`."""
@@ -223,6 +265,19 @@ class Port:
             for ip, new in source.take_counts(limit).items():
                 add_counts(counts, ip, new)
         return counts
+
+    def answers_for(self, ip: bytes) -> bool:
+        """Whether an address is answered for here."""
+        return any(ip in engine.held for engine in self._engines())
+
+    def silent(self) -> Silent:
+        """Which addresses are not answered for yet, or any more."""
+        silent = Silent(set(), {}, set())
+        for engine in self._engines():
+            silent.probing.update(engine.probing)
+            silent.contested.update(engine.contested)
+            silent.released.update(engine.released)
+        return silent
 
     def drops(self) -> Counter[str]:
         """Frames not answered and frames not sent, by reason, since the start."""

@@ -76,8 +76,44 @@ def test_gratuitous_frames_of_two_nodes_never_answer_each_other():
     lan.announce("a", VIP)
     lan.announce("b", VIP)
     lan.advance(300.0)
-    destinations = {arp.parse(frame).destination for _, _, frame in lan.sent}
-    assert destinations == {arp.BROADCAST}
+    answers = [seen for _, _, frame in lan.sent if (seen := arp.parse(frame)).destination != arp.BROADCAST]
+    assert {seen.target_ip for seen in answers} == {bytes(4)}, "only the probes at each refresh are answered"
+    assert len(answers) == sum(arp.parse(frame).sender_ip == bytes(4) for _, _, frame in lan.sent)
+
+
+def test_a_planned_move_has_no_moment_without_an_answer_and_ends_the_old_ones():
+    lan = FakeLan("a", "b")
+    lan.announce("a", VIP)
+    lan.advance(10.0)
+    lan.announce("a", VIP, yielding=[VIP])
+    for _ in range(10):
+        lan.advance(0.005)
+        assert lan.ask(VIP) == ["a"]
+    lan.announce("b", VIP)
+    assert lan.ask(VIP) == ["b"]
+    lan.advance(5.0)
+    assert lan.believes(VIP) == "b"
+    lan.announce("a")
+    assert lan.ask(VIP) == ["b"]
+
+
+def test_an_old_owner_that_missed_all_the_new_one_said_finds_it_by_asking():
+    lan = FakeLan("a", "b")
+    lan.announce("a", VIP)
+    lan.advance(10.0)
+    lan.announce("b", VIP)
+    lan.advance(10.0)
+    lan.announce("a", VIP, yielding=[VIP])
+    assert lan.ask(VIP) == ["b"]
+
+
+def test_of_two_nodes_that_probe_for_an_address_at_once_in_the_end_one_answers():
+    lan = FakeLan("a", "b")
+    for node in ("a", "b"):
+        lan.announce(node, VIP, probe=[VIP])
+    lan.advance(1.0)
+    lan.advance(31.0)
+    assert len(lan.ask(VIP)) == 1
 
 
 def test_a_cable_plugged_in_again_tells_everybody_again():

@@ -44,7 +44,7 @@ class FakeLan:
         self.sent = []
         self.loses = lambda frame: False
         self._macs = {name: bytes([2, 0, 0, 0, 0, number]) for number, name in enumerate(nodes, 1)}
-        self._held = dict.fromkeys(nodes, ())
+        self._held = dict.fromkeys(nodes, ((), (), ()))
         self.engines = {}
         for name in nodes:
             self.plug_in(name)
@@ -55,11 +55,9 @@ class FakeLan:
     def node_of(self, mac):
         return next((name for name, own in self._macs.items() if own == mac), None)
 
-    def announce(self, node, *addresses):
-        self._held[node] = tuple(map(IPv4Address, addresses))
-        if node in self.engines:
-            self.engines[node].announce(self._held[node], self.now)
-        self._flush()
+    def announce(self, node, *addresses, probe=(), yielding=()):
+        self._held[node] = tuple(tuple(map(IPv4Address, some)) for some in (addresses, probe, yielding))
+        self._tell(node)
 
     def unplug(self, node):
         """The link goes down, or the node dies."""
@@ -68,7 +66,12 @@ class FakeLan:
     def plug_in(self, node):
         """The link comes up: as in the link process, with a new engine."""
         self.engines[node] = Responder(self._macs[node])
-        self.engines[node].announce(self._held[node], self.now)
+        self._tell(node)
+
+    def _tell(self, node):
+        addresses, probe, yielding = self._held[node]
+        if node in self.engines:
+            self.engines[node].announce(addresses, self.now, probe, yielding)
         self._flush()
 
     def ask(self, address):

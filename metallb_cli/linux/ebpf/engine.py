@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -96,6 +96,14 @@ class TcEngine:
         v4, v6 = set[bytes](), set[bytes]()
         for address in addresses:  # thousands: a test of the type is quicker than asking for the version
             (v4 if isinstance(address, IPv4Address) else v6).add(address.packed)
+        self.answer_for(v4, v6)
+
+    def answer_for(self, v4: Set[bytes], v6: Set[bytes]) -> None:
+        """The same, with addresses in network order.
+
+        Raises:
+            BpfError: the kernel refuses; close the engine.
+        """
         for family, wanted in zip(self._families, (v4, v6), strict=True):
             self._remove(family, family.slots.keys() - wanted, last=not wanted)
         if len(v4) + len(v6) > len(self._owners):
