@@ -43,6 +43,7 @@ class Drop(enum.Enum):
     CONFLICT = "AddressConflict"
     PEER_CLAIM = "PeerClaim"
     OWN_FRAME = "OwnFrame"
+    FENCED = "Fenced"
 
 
 class Counts(NamedTuple):
@@ -83,10 +84,12 @@ class Engine(ABC):
         probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
 
     Attributes:
+        fenced: nothing may be answered or announced, because heartbeats were late. Whoever drives the engine heeds it.
         peer_macs: of the live speakers on this LAN, which say by heartbeats what they answer for.
         changed: an address changed its state since this was last set to False.
     """
 
+    fenced = False
     peer_macs: frozenset[bytes] = frozenset()
 
     def __init__(self, mac: bytes, own_macs: Collection[bytes] = (), probe_interval: float = PROBE_INTERVAL) -> None:

@@ -286,11 +286,18 @@ def _claim_fields(claims: Iterable[tuple[IPAddress, Claim]]) -> list[list[int]]:
 
 def _claims(runs: object) -> list[tuple[IPAddress, Claim]]:
     claims: list[tuple[IPAddress, Claim]] = []
+    made: dict[tuple[int, int], Claim] = {}  # many are equal, and making them is what takes the time
     for version, first, count, epoch, flags in _list(runs):
-        make, claim = _FAMILIES[str(version)], Claim(_count(epoch), bool(_count(flags) & 1), bool(flags & 2))
-        if len(claims) + _count(count) > MAX_ADDRESSES:
+        claim = made.get((epoch, flags))
+        if claim is None:
+            claim = made[epoch, flags] = Claim(_count(epoch), bool(_count(flags) & 1), bool(flags & 2))
+        make = _FAMILIES[str(version)]
+        if count == 1:
+            claims.append((make(_count(first)), claim))
+        elif len(claims) + _count(count) <= MAX_ADDRESSES:
+            claims += ((make(number), claim) for number in range(_count(first), first + count))
+        else:
             raise ValueError(f"more than {MAX_ADDRESSES} claims")
-        claims += ((make(number), claim) for number in range(_count(first), first + count))
     return claims
 
 

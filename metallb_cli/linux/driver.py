@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from metallb_cli.layer2.engine import Engine
+from metallb_cli.layer2.engine import Drop, Engine
 
 FRAMES_PER_TURN = 64
 """Frames taken in a row: then the other sockets have their turn, however many more wait."""
@@ -38,19 +38,27 @@ class Driver:
         self.socket = sock
 
     def receive(self, now: float) -> None:
-        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together."""
+        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together. While fenced, forget them."""
         self.worked = True
         engine = self.engine.receive_frame
         try:
-            for frame in self.socket.receive(FRAMES_PER_TURN):
+            frames = self.socket.receive(FRAMES_PER_TURN)
+            if self.engine.fenced:
+                self.engine.drops[Drop.FENCED] += len(frames)
+                return
+            for frame in frames:
                 engine(frame, now)
             self._send()
         except OSError as error:
             self.error = error
 
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do; None for never, as while fenced."""
+        return None if self.engine.fenced else self.engine.next_deadline()
+
     def tick(self, now: float) -> None:
         """Let the engine do what is due."""
-        deadline = self.engine.next_deadline()
+        deadline = self.next_deadline()
         if deadline is None or deadline > now:
             return
         self.worked = True

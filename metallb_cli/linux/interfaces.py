@@ -11,15 +11,16 @@ import errno
 import logging
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, add_counts
-from metallb_cli.layer2.messages import AnnouncementSet
+from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
 from metallb_cli.layer2.probing import PROBE_INTERVAL
 from metallb_cli.linux.ebpf.engine import discard
+from metallb_cli.linux.heartbeats import Heartbeats
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
 from metallb_cli.linux.packet_socket import explain
 from metallb_cli.linux.poller import Poller
@@ -74,6 +75,8 @@ class Interfaces:
         last_error: the newest problem in one sentence, empty when none.
         changed: something other than a counter changed since this was last set to False.
         worked: a counter changed since this was last set to False.
+        heartbeats: of all usable interfaces.
+        breathe: called now and then during long work, so that heartbeats leave in time.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class Interfaces:
         self.last_error = ""
         self.changed = True
         self.worked = False
+        self.heartbeats = Heartbeats(poller)
+        self.breathe: Callable[[], None] = lambda: None
         self._excluded = excluded
         self._poller = poller
         self._l2_engine = l2_engine
@@ -122,7 +127,16 @@ class Interfaces:
         if self._conflicts:
             wanted = {address.packed for address in announcements.addresses}
             self._conflicts = Counter({key: count for key, count in self._conflicts.items() if key[0] in wanted})
+        self.heartbeats.claim(announcements)
+        self.breathe()
         self._place(now)
+
+    def send_heartbeats(self, settings: HeartbeatSettings, now: float) -> None:
+        """Send heartbeats on every usable interface from now on, and listen to those of others."""
+        if self.heartbeats.follow(settings, now):
+            for known in self._known.values():
+                if known.port is not None:
+                    self._open_heartbeats(known, now)
 
     def _place(self, now: float) -> None:
         """Tell each port its addresses: those of its networks, and those of nobody's."""
@@ -140,6 +154,7 @@ class Interfaces:
             if known.port is not None and known.placed != wanted:
                 known.placed = wanted
                 known.port.announce(wanted, now)
+                self.breathe()
 
     def apply(self, changes: Iterable[Link | Gone], now: float) -> None:
         """Follow what the kernel told, in its order."""
@@ -196,11 +211,20 @@ class Interfaces:
             self._fail(known, error, now)
             return
         known.verdict, known.retry_at, known.placed = Reason.USABLE, None, None
+        known.port.fence(closed=self.heartbeats.fenced)
         self.changed = self._moved = True
+        self._open_heartbeats(known, now)
+
+    def _open_heartbeats(self, known: _Known, now: float) -> None:
+        try:
+            self.heartbeats.open(known.link, now)
+        except OSError as error:
+            self._fail(known, error, now)
 
     def _close(self, known: _Known) -> None:
         """End the engines and keep what they counted."""
         known.retry_at = None
+        self.heartbeats.close(known.link.index)
         port, known.port = known.port, None
         if port is None:
             return
@@ -233,19 +257,30 @@ class Interfaces:
         for port in self._ports():
             port.renew(deadline)
 
+    def check_fence(self, now: float) -> None:
+        """Fall silent when heartbeats were late, and speak again when that is over. Before anything else is done."""
+        if self.heartbeats.check_fence(now):
+            self.changed = True
+            for port in self._ports():
+                port.fence(closed=self.heartbeats.fenced)
+
     def tick(self, now: float) -> None:
         """Do what is due: let the engines speak, drop those that failed, try again those whose time has come."""
+        self.worked |= self.heartbeats.ignored
+        self.heartbeats.ignored = False
         for known in self._known.values():
             port = known.port
             if port is not None:
+                port.follow_peers(self.heartbeats.peer_macs(known.link.index))
                 self.worked |= port.tick(now)
                 self.changed |= port.changed
                 port.changed = False
                 if port.warning and port.warning != self.last_error:
                     self.last_error, self.changed = port.warning, True
                     port.warning = ""
-                if port.error is not None:
-                    self._fail(known, port.error, now)
+                error = port.error or self.heartbeats.error(known.link.index)
+                if error is not None:
+                    self._fail(known, error, now)
             elif known.retry_at is not None and known.retry_at <= now:
                 self._open(known, now)
         if self._moved:
@@ -255,6 +290,7 @@ class Interfaces:
         """When an engine, or an interface to try again, has something to do."""
         deadlines = [port.next_deadline() for port in self._ports()]
         deadlines += [known.retry_at for known in self._known.values()]
+        deadlines.append(self.heartbeats.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def close(self) -> None:
@@ -314,6 +350,7 @@ class Interfaces:
         total = self._drops.copy()
         for port in self._ports():
             total.update(port.drops())
+        total.update(self.heartbeats.drops())
         return dict(total)
 
     def conflicts(self) -> tuple[Conflict, ...]:

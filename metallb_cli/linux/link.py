@@ -19,7 +19,14 @@ from types import FrameType
 
 from metallb_cli.errors import BpfError, MetalLBError, PermissionMissingError, UsageError
 from metallb_cli.layer2.engine import Drop
-from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, Refusal, Stop
+from metallb_cli.layer2.messages import (
+    AnnouncementSet,
+    HeartbeatSettings,
+    LinkReport,
+    PeersReport,
+    Refusal,
+    Stop,
+)
 from metallb_cli.layer2.probing import PROBE_INTERVAL
 from metallb_cli.linux import netns, privileges
 from metallb_cli.linux.channel import Channel
@@ -37,13 +44,25 @@ REPORT_INTERVAL = 1.0
 """Seconds between reports of counters. Other changes are reported at once."""
 
 KERNEL_LEASE = 1.0
-"""Seconds for which the kernel goes on answering when this process stands still. Renewed four times as often."""
+"""Seconds for which the kernel goes on answering when this process stands still. Renewed four times as often.
+
+With live peers it is the time from the last heartbeat to the takeover instead, and every heartbeat renews it."""
 
 COUNTS_PER_REPORT = 512
 """Addresses in one report: some 2 ms of work, in which no frame is answered. The rest follows after MORE_COUNTS."""
 
 REPORT_GAP = 0.02
 """Seconds between two reports at least: when thousands of addresses change their state, they do so in many turns."""
+
+COLLECT_AFTER = 200_000
+"""New objects before the garbage collector looks: more than a set of 10 000 addresses needs, the reading of which it
+would slow down to half. There is next to no garbage that only it can find."""
+
+CLAIMS_PER_TURN = 8
+"""Sections of peers' claims that are handed on in a row: some 2 ms of work."""
+
+RETRY_NEWS = 0.02
+"""Seconds until peers' news are offered again to a control process that was too slow to take them."""
 
 MORE_COUNTS = 0.02
 """Seconds until the next part of the counters."""
@@ -105,6 +124,7 @@ def _prepare(options: LinkOptions, channel: Channel) -> Loop:
         )
     gc.collect()
     gc.freeze()  # what is loaded now stays: the collector need not look at it again
+    gc.set_threshold(COLLECT_AFTER)
     return loop
 
 
@@ -158,6 +178,7 @@ class Loop:
             None if pins is None else pins.path,
             options.probe_interval,
         )
+        self._interfaces.breathe = self._breathe
         self._l2_engine = l2_engine
         self._renew_at: float | None = None  # not before the first set, so that what was adopted lives no longer by it
         self._generation = 0
@@ -165,6 +186,7 @@ class Loop:
         self._end: float | None = None  # when to stop, after the control process has gone
         self._reported_at = 0.0
         self._report_at: float | None = 0.0  # at once: the first report says that the link process works
+        self._news_at: float | None = None  # when more about peers is to be told
         self._conflicts: frozenset[tuple[IPAddress, bytes]] = frozenset()
 
     def run(self) -> int:
@@ -190,14 +212,13 @@ class Loop:
         return 0
 
     def _turn(self) -> None:
-        deadlines = (self._interfaces.next_deadline(), self._end, self._report_at, self._renew_at)
+        deadlines = (self._interfaces.next_deadline(), self._end, self._report_at, self._renew_at, self._news_at)
         deadline = min((at for at in deadlines if at is not None), default=None)
-        now = self._poller.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        if self._renew_at is not None and (self._renew_at <= now or self._interfaces.changed):
-            # An interface that has just come up has a lease of its own, which wants its first renewal now.
-            self._interfaces.renew(now + KERNEL_LEASE)
-            self._renew_at = now + KERNEL_LEASE / 4
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        now = self._poller.wait(timeout, self._interfaces.check_fence)
+        self._beat(now)
         self._interfaces.tick(now)
+        self._tell_news(now)
         if self._interfaces.changed:
             self._report_at = max(now, self._reported_at + REPORT_GAP)
         elif self._report_at is None and (self._interfaces.worked or self._renew_at is not None):
@@ -208,11 +229,29 @@ class Loop:
         if self._end is not None and self._end <= now:
             self._stopping = "the control process is gone"
 
+    def _beat(self, now: float) -> None:
+        """Send the heartbeats that are due, and let the kernel go on answering."""
+        heartbeats = self._interfaces.heartbeats
+        beaten = heartbeats.tick(now)
+        if self._renew_at is None or not (beaten or self._renew_at <= now or self._interfaces.changed):
+            return  # an interface that has just come up has a lease of its own, which wants its first renewal at once
+        self._renew_at = now + KERNEL_LEASE / 4
+        if not heartbeats.fenced:
+            lease = heartbeats.lease
+            self._interfaces.renew(now + KERNEL_LEASE if lease is None else lease)
+
+    def _breathe(self) -> None:
+        """Send the heartbeats that are due in the midst of other work."""
+        now = time.monotonic()
+        self._interfaces.check_fence(now)
+        self._beat(now)
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._stopping = signal.Signals(number).name
 
     def _on_message(self, now: float) -> None:
         messages = self._channel.receive()
+        self._breathe()
         if messages is None:
             self._poller.unregister(self._channel.fileno())
             self._end = now + self._orphan_grace
@@ -221,12 +260,31 @@ class Loop:
         for message in messages:
             if isinstance(message, Stop):
                 self._stopping = message.goodbye or "told to"
+        for message in messages:
+            if isinstance(message, HeartbeatSettings):
+                self._interfaces.send_heartbeats(message, now)
         sets = [message for message in messages if isinstance(message, AnnouncementSet)]
         if sets:  # each is the whole set, so that the last is all that counts
             self._generation = sets[-1].generation
             self._interfaces.announce(sets[-1], now)
             if self._renew_at is None and self._l2_engine is L2Engine.TC:
                 self._renew_at = now
+
+    def _tell_news(self, now: float) -> None:
+        """Tell the control process at once what peers say; what it is too slow to take stays where it is."""
+        heartbeats = self._interfaces.heartbeats
+        self._news_at = None
+        if not self._channel.flush():
+            self._news_at = now + RETRY_NEWS
+            return
+        peers = heartbeats.take_peers(now)
+        if peers is not None:
+            self._channel.send(PeersReport(peers))
+        claims = heartbeats.take_claims(CLAIMS_PER_TURN)
+        for section in claims:
+            self._channel.send(section)
+        if len(claims) == CLAIMS_PER_TURN:
+            self._news_at = now
 
     def _report(self, now: float) -> None:
         """Tell the control process what is new; when it is too slow to take it, try again later."""
@@ -254,6 +312,7 @@ class Loop:
                 probing=unanswered.probing,
                 contested=unanswered.contested,
                 released=unanswered.released,
+                fenced=interfaces.heartbeats.fenced,
             )
         )
         if len(counts) >= COUNTS_PER_REPORT:

@@ -14,7 +14,18 @@ import time
 from collections.abc import Callable, Iterable
 
 from metallb_cli.errors import LinkError
-from metallb_cli.layer2.messages import AnnouncementSet, LinkReport, MessageReader, Refusal, Stop, encode, fold
+from metallb_cli.layer2.messages import (
+    AnnouncementSet,
+    HeartbeatSettings,
+    LinkReport,
+    MessageReader,
+    PeerClaims,
+    PeersReport,
+    Refusal,
+    Stop,
+    encode,
+    fold,
+)
 from metallb_cli.layer2.probing import PROBE_INTERVAL
 from metallb_cli.linux import privileges
 from metallb_cli.linux.links import DEFAULT_EXCLUDE
@@ -40,6 +51,8 @@ class LinkProcess:
         exclude: regular expressions of interface names to keep away from.
         on_state: called with each new state, from a thread of this object. Must not block.
         on_exit: called once, from that thread, when the process has ended: with its exit code, negative for a signal.
+        on_peers: called with the peers on the LAN after each change, as `on_state` is.
+        on_claims: called with each section of claims of a live peer that is new or has changed, as `on_state` is.
         orphan_grace: seconds for which it goes on answering when this process dies without `stop`.
         l2_engine: `packet`, `tc`, or `auto` for the kernel (`tc`) where it can answer.
         probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
@@ -54,6 +67,8 @@ class LinkProcess:
         on_state: Callable[[LinkState], None] = lambda _state: None,
         on_exit: Callable[[int], None] = lambda _code: None,
         *,
+        on_peers: Callable[[PeersReport], None] = lambda _peers: None,
+        on_claims: Callable[[PeerClaims], None] = lambda _claims: None,
         orphan_grace: float = 0.0,
         l2_engine: str = "auto",
         probe_interval: float = PROBE_INTERVAL,
@@ -68,6 +83,8 @@ class LinkProcess:
             self._arguments += ["--exclude", pattern]
         self._on_state = on_state
         self._on_exit = on_exit
+        self._on_peers = on_peers
+        self._on_claims = on_claims
         self._socket, self._far_end = socket.socketpair()
         self._lock = threading.Lock()
         self._sets = {0: AnnouncementSet()}  # those sent since the one that was in force by the last report
@@ -107,6 +124,14 @@ class LinkProcess:
         data = encode(announcements)
         self._sets[announcements.generation] = announcements
         self._send(data)
+
+    def heartbeats(self, settings: HeartbeatSettings) -> None:
+        """Have it send heartbeats, or go on with other keys. From any thread.
+
+        Raises:
+            LinkError: the process has ended, or is stuck and was killed.
+        """
+        self._send(encode(settings))
 
     def stop(self, timeout: float = 2.0) -> None:
         """End the process and reap it: ask, after half of `timeout` seconds terminate, after all of it kill."""
@@ -197,6 +222,10 @@ class LinkProcess:
                     state = fold(state, message, announced)
                     self._on_state(state)
                     self._settled.set()
+                elif isinstance(message, PeersReport):
+                    self._on_peers(message)
+                elif isinstance(message, PeerClaims):
+                    self._on_claims(message)
                 elif isinstance(message, Refusal):
                     self._problem = message.message
                     self._settled.set()

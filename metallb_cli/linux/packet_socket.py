@@ -46,14 +46,22 @@ class PacketSocket:
         ethertype: of the frames to receive.
         program: the filter.
         snap_length: bytes of a frame that are looked at; longer ones are cut.
+        slots: frames that can wait.
 
     Raises:
         OSError: the kernel refuses.
     """
 
     def __init__(
-        self, name: str, index: int, ethertype: int, program: list[Instruction], snap_length: int = SNAP_LENGTH
+        self,
+        name: str,
+        index: int,
+        ethertype: int,
+        program: list[Instruction],
+        snap_length: int = SNAP_LENGTH,
+        slots: int = SLOTS,
     ) -> None:
+        self._slots = slots
         # Protocol 0 receives nothing: frames only come with the bind, when the filter is in place.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         try:
@@ -71,10 +79,10 @@ class PacketSocket:
         self._sender = FrameSender(self._socket.fileno())
 
     def _make_ring(self) -> None:
-        size = self._slot * SLOTS
+        size = self._slot * self._slots
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
         self._socket.setsockopt(
-            _SOL_PACKET, _PACKET_RX_RING, struct.pack("@4I", _BLOCK, size // _BLOCK, self._slot, SLOTS)
+            _SOL_PACKET, _PACKET_RX_RING, struct.pack("@4I", _BLOCK, size // _BLOCK, self._slot, self._slots)
         )
         self._memory = mmap.mmap(self._socket.fileno(), size)
         self._words = memoryview(self._memory).cast("I")
@@ -99,7 +107,7 @@ class PacketSocket:
             OSError: the interface went down or away.
         """
         frames: list[bytes] = []
-        memory, words, halves, size = self._memory, self._words, self._halves, self._slot
+        memory, words, halves, size, slots = self._memory, self._words, self._halves, self._slot, self._slots
         slot = self._next
         # The kernel sets a slot's status after its contents. Python has no read barrier, so that a processor with weak
         # ordering could show an old frame in a new slot: then a question is answered twice and another asked again.
@@ -111,7 +119,7 @@ class PacketSocket:
             start += halves[(start >> 1) + _START_HALF]
             frames.append(memory[start : start + words[word + _LENGTH_WORD]])
             words[word] = _TP_STATUS_KERNEL
-            slot = slot + 1 if slot + 1 < SLOTS else 0
+            slot = slot + 1 if slot + 1 < slots else 0
         self._next = slot
         if not frames and (code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
             raise OSError(code, os.strerror(code))

@@ -27,10 +27,14 @@ class Poller:
         self._epoll.unregister(fd)
         del self._handlers[fd]
 
-    def wait(self, timeout: float | None) -> float:
-        """Wait at most `timeout` seconds (None: for ever), call the handlers, and return the time they were given."""
+    def wait(self, timeout: float | None, woken: Handler = lambda _now: None) -> float:
+        """Wait at most `timeout` seconds (None: for ever), call the handlers, and return the time they were given.
+
+        `woken` is called before all of them, also when there are none.
+        """
         events = self._epoll.poll(timeout)
         now = time.monotonic()
+        woken(now)
         for fd, _ in events:
             # A handler may have unregistered one that comes later in the same batch.
             if (handler := self._handlers.get(fd)) is not None:

@@ -123,6 +123,8 @@ class Port:
         self._probe_interval = probe_interval
         self._link = link
         self._own_macs = own_macs
+        self._peer_macs: frozenset[bytes] = frozenset()
+        self._fenced = False
         self._poller = poller
         self._answerers: dict[int, _Answerer] = {}
         self._groups = NeighbourGroups(link.index)
@@ -158,6 +160,8 @@ class Port:
         answerer = self._answerers[version] = _Answerer(
             version, self._link, ranges, self._own_macs, self._probe_interval
         )
+        engine = answerer.driver.engine
+        engine.fenced, engine.peer_macs = self._fenced, self._peer_macs
         self._poller.register(answerer.socket.fileno(), answerer.driver.receive)
         return answerer
 
@@ -203,6 +207,21 @@ class Port:
         for engine in self._engines():
             engine.own_macs = own_macs
 
+    def follow_peers(self, peer_macs: frozenset[bytes]) -> None:
+        """Take in from which MAC addresses live peers speak here."""
+        if peer_macs is not self._peer_macs:
+            self._peer_macs = peer_macs
+            for engine in self._engines():
+                engine.peer_macs = peer_macs
+
+    def fence(self, *, closed: bool) -> None:
+        """Answer and announce nothing while the fence is closed; frames that have waited meanwhile are forgotten."""
+        self._fenced = closed
+        for engine in self._engines():
+            engine.fenced = closed
+        if closed:
+            self.renew(0)
+
     def tell_again(self, now: float) -> None:
         """Tell the neighbours about every address: they may be others than before."""
         for engine in self._engines():
@@ -232,7 +251,7 @@ class Port:
         """When `tick` has something to do; 0 for at once."""
         if self._joining:
             return 0.0
-        deadlines = (engine.next_deadline() for engine in self._engines())
+        deadlines = (answerer.driver.next_deadline() for answerer in self._answerers.values())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from metallb_cli.layer2 import arp
+from metallb_cli.layer2.engine import Drop
 from metallb_cli.layer2.responder import Responder
 from metallb_cli.linux.driver import FRAMES_PER_TURN, Driver
 
@@ -82,3 +83,32 @@ def test_a_full_queue_loses_the_frame_and_nothing_else():
     driver.tick(1.0)
     assert driver.error is None
     assert driver.send_errors == 1
+
+
+class TestFenced:
+    def fenced_on(self, wire):
+        driver = driver_on(wire)
+        driver.engine.fenced = True
+        return driver
+
+    def test_frames_that_waited_are_forgotten_and_counted(self):
+        wire = Wire(*[QUESTION] * (FRAMES_PER_TURN + 1))
+        driver = self.fenced_on(wire)
+        driver.receive(1.0)
+        assert driver.engine.drops == {Drop.FENCED: FRAMES_PER_TURN}
+        driver.receive(1.0)
+        driver.engine.fenced = False
+        driver.receive(1.0)
+        assert wire.sent == []
+        assert driver.engine.drops == {Drop.FENCED: FRAMES_PER_TURN + 1}
+
+    def test_nothing_is_announced_until_the_fence_opens(self):
+        wire = Wire()
+        driver = self.fenced_on(wire)
+        assert driver.next_deadline() is None
+        driver.tick(1.0)
+        assert wire.sent == []
+        driver.engine.fenced = False
+        assert driver.next_deadline() == 0.0
+        driver.tick(1.0)
+        assert wire.sent == list(arp.gratuitous(MAC, VIP.packed))

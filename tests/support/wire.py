@@ -91,15 +91,33 @@ class Link:
 
     def __init__(self, namespace, **options):
         self.state = LinkState()
+        self.peers = {}
+        self.claims = []
         self.exit_code = None
         self._changed = threading.Condition()
         self.process = LinkProcess(
-            namespace.reference, on_state=self._on_state, on_exit=self._on_exit, log_level="error", **options
+            namespace.reference,
+            on_state=self._on_state,
+            on_exit=self._on_exit,
+            on_peers=self._on_peers,
+            on_claims=self._on_claims,
+            log_level="error",
+            **options,
         )
 
     def _on_state(self, state):
         with self._changed:
             self.state = state
+            self._changed.notify_all()
+
+    def _on_peers(self, report):
+        with self._changed:
+            self.peers = {peer.node: peer for peer in report.peers}
+            self._changed.notify_all()
+
+    def _on_claims(self, claims):
+        with self._changed:
+            self.claims.append(claims)
             self._changed.notify_all()
 
     def _on_exit(self, code):

@@ -1,0 +1,208 @@
+"""Heartbeats on the usable interfaces of this node: a socket and a beacon on each, and the fence over all."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import Counter
+
+from metallb_cli.layer2.beacon import Beacon, Sequence
+from metallb_cli.layer2.fence import Fence
+from metallb_cli.layer2.heartbeat import Ignored
+from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings, PeerClaims
+from metallb_cli.layer2.peers import Memory, Sighting
+from metallb_cli.linux.driver import FRAMES_PER_TURN
+from metallb_cli.linux.heartbeat_socket import SLOTS, HeartbeatSocket
+from metallb_cli.linux.links import Link
+from metallb_cli.linux.poller import Poller
+from metallb_cli.model import Peer, Reason
+
+log = logging.getLogger(__name__)
+
+
+class _Outlet:
+    """The heartbeats of one interface. Of no use any more once `error` is set."""
+
+    def __init__(self, link: Link, beacon: Beacon) -> None:
+        self.name = link.name
+        self.beacon = beacon
+        self.socket = HeartbeatSocket(link.name, link.index)
+        self.error: OSError | None = None
+        self.ignored = False  # a heartbeat was not taken in since this was last set to False
+
+    def receive(self, now: float, limit: int = FRAMES_PER_TURN) -> None:
+        """Take in the waiting heartbeats, at most `limit`."""
+        try:
+            for frame in self.socket.receive(limit):
+                if self.beacon.receive_frame(frame, now) is not None:
+                    self.ignored = True
+        except OSError as error:
+            self.error = error
+
+    def tick(self, now: float) -> bool:
+        """Do what is due. Returns whether a heartbeat left."""
+        beacon = self.beacon
+        if beacon.next_deadline() > now:
+            return False
+        self.receive(now, SLOTS)  # nobody is dead whose heartbeat waits here
+        beacon.handle_timer(now)
+        frames = beacon.frames_to_send()
+        try:
+            lost = self.socket.send(frames)
+        except OSError as error:
+            self.error = error
+            return False
+        if lost == len(frames):
+            return False
+        beacon.sent_at = now
+        return True
+
+
+class Heartbeats:
+    """All of this node's heartbeats. Without settings it does nothing.
+
+    Args:
+        poller: calls when heartbeats wait.
+
+    Attributes:
+        fenced: heartbeats were late, so nothing may be answered.
+        ignored: a heartbeat was not taken in since this was last set to False.
+    """
+
+    def __init__(self, poller: Poller) -> None:
+        self.fenced = self.ignored = False
+        self._poller = poller
+        self._settings: HeartbeatSettings | None = None
+        self._said = AnnouncementSet()
+        self._versions: frozenset[int] = frozenset()
+        self._sequence = Sequence()
+        self._memory = Memory()
+        self._fence = Fence()
+        self._outlets: dict[int, _Outlet] = {}
+        self._peers: tuple[Peer, ...] = ()  # as reported, without `silence`
+        self._changed = False
+        self._drops: Counter[Ignored] = Counter()  # of interfaces that are gone
+
+    # -- what is said
+
+    def follow(self, settings: HeartbeatSettings, now: float) -> bool:
+        """Send heartbeats by these settings. Returns whether every interface is to be opened anew."""
+        before, self._settings = self._settings, settings
+        if before is None or (before.node, before.boot) != (settings.node, settings.boot):
+            return True
+        for outlet in self._outlets.values():
+            outlet.beacon.follow(settings, now)
+        return False
+
+    def claim(self, announcements: AnnouncementSet) -> None:
+        """Say from now on what this set says."""
+        self._said = announcements
+        versions = {r.version for r in announcements.ranges} | {a.version for a in announcements.claims}
+        self._versions |= versions  # a family is never dropped: others remember what was said about it
+        for outlet in self._outlets.values():
+            outlet.beacon.claim(announcements, sorted(self._versions))
+
+    def open(self, link: Link, now: float) -> None:
+        """Begin on an interface, or begin anew.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        self.close(link.index)
+        if self._settings is None:
+            return
+        remembered = self._memory.with_those_of(seen for o in self._outlets.values() for seen in o.beacon.sightings())
+        beacon = Beacon(link.mac, self._settings, self._sequence, now, remembered)
+        beacon.claim(self._said, sorted(self._versions))
+        outlet = self._outlets[link.index] = _Outlet(link, beacon)
+        self._poller.register(outlet.socket.fileno(), outlet.receive)
+
+    def close(self, index: int) -> None:
+        """End on an interface; those who were heard there are dead unless another interface hears them."""
+        outlet = self._outlets.pop(index, None)
+        if outlet is not None:
+            self._poller.unregister(outlet.socket.fileno())
+            outlet.socket.close()
+            self._memory.keep(outlet.beacon.sightings())
+            self._drops.update(outlet.beacon.drops)
+            self._changed = True
+
+    # -- for the loop
+
+    def check_fence(self, now: float) -> bool:
+        """Look whether heartbeats were late, before anything is done. Returns whether `fenced` has changed."""
+        if self._settings is None:
+            return False
+        before, lease = self.fenced, self.lease
+        timeout = self._settings.interval * self._settings.misses
+        self.fenced = self._fence.check(lease, timeout, now)
+        if self.fenced and not before and lease is not None:
+            late = now - lease + timeout
+            log.warning(
+                "no heartbeat left for %.2f s, so others may have taken over: not answering until that is clear",
+                late,
+                extra={"reason": Reason.FENCED.value},
+            )
+        elif before and not self.fenced:
+            log.info("heartbeats are in time again: answering", extra={"reason": Reason.FENCED.value})
+        return self.fenced is not before
+
+    @property
+    def lease(self) -> float | None:
+        """Until when no peer takes over from us, on any interface; None when there is none who would."""
+        return min((lease for o in self._outlets.values() if (lease := o.beacon.lease) is not None), default=None)
+
+    def tick(self, now: float) -> bool:
+        """Send what is due. Returns whether a heartbeat left, or a peer came or went."""
+        worked = False
+        for outlet in self._outlets.values():
+            worked |= outlet.tick(now)
+            self.ignored |= outlet.ignored
+            outlet.ignored = False
+            if outlet.beacon.peers_changed:
+                outlet.beacon.peers_changed = False
+                self._changed = worked = True
+        return worked
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return min((outlet.beacon.next_deadline() for outlet in self._outlets.values()), default=None)
+
+    def error(self, index: int) -> OSError | None:
+        """What ended the heartbeats of an interface; None while all is well."""
+        outlet = self._outlets.get(index)
+        return None if outlet is None else outlet.error
+
+    def peer_macs(self, index: int) -> frozenset[bytes]:
+        """Of the peers that are live on an interface."""
+        outlet = self._outlets.get(index)
+        return frozenset() if outlet is None else outlet.beacon.peer_macs
+
+    # -- for the control process
+
+    def take_peers(self, now: float) -> tuple[Peer, ...] | None:
+        """Every peer; None when nothing but silences have changed since the last call."""
+        if not self._changed:
+            return None
+        self._changed = False
+        heard: dict[str, list[Sighting]] = {o.name: o.beacon.sightings() for o in self._outlets.values()}
+        peers = self._memory.combine(heard, now)
+        shown = tuple(dataclasses.replace(peer, silence=0.0) for peer in peers)
+        if shown == self._peers:
+            return None
+        self._peers = shown
+        return peers
+
+    def take_claims(self, limit: int) -> list[PeerClaims]:
+        """Take what live peers claim, as far as it has changed, at most `limit` sections."""
+        taken: list[PeerClaims] = []
+        for outlet in self._outlets.values():
+            taken += outlet.beacon.take_claims(limit - len(taken))
+        return taken
+
+    def drops(self) -> Counter[str]:
+        """Heartbeats not taken in, by reason, since the start."""
+        total = self._drops.copy()
+        for outlet in self._outlets.values():
+            total.update(outlet.beacon.drops)
+        return Counter({ignored.value: count for ignored, count in total.items()})
