@@ -134,13 +134,13 @@ class Heartbeats:
         if self._settings is None:
             return False
         before, lease = self.fenced, self.lease
+        sent_at = max((outlet.beacon.sent_at for outlet in self._outlets.values()), default=None)
         timeout = self._settings.interval * self._settings.misses
-        self.fenced = self._fence.check(lease, timeout, now)
+        self.fenced = self._fence.check(lease, sent_at, timeout, now)
         if self.fenced and not before and lease is not None:
-            late = now - lease + timeout
             log.warning(
                 "no heartbeat left for %.2f s, so others may have taken over: not answering until that is clear",
-                late,
+                now - lease + timeout,
                 extra={"reason": Reason.FENCED.value},
             )
         elif before and not self.fenced:

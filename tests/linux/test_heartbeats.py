@@ -135,6 +135,46 @@ class TestLiveness:
             links[0].wait(sees("n1", "n2"), timeout=5.0)
             links[2].wait(sees("n0", "n1"), timeout=5.0)
 
+    def test_live_on_one_of_two_interfaces_is_live(self):
+        with lan_of(2) as lan:
+            lan.nodes[0].add_veth("lan1", "lan1", lan.nodes[1])
+            for node in lan.nodes:
+                node.set_up("lan1")
+            with speakers(lan) as links:
+                links[0].wait(lambda link: link.peers and link.peers["n1"].interfaces == ("lan0", "lan1"))
+                lan.set_cable(lan.nodes[1], plugged=False)
+                links[0].wait(lambda link: link.peers["n1"].interfaces == ("lan1",))
+                lan.nodes[0].set_down("lan1")
+                links[0].wait(sees())
+                lan.nodes[0].set_up("lan1")
+                links[0].wait(lambda link: link.peers["n1"].interfaces == ("lan1",))
+
+    def test_two_interfaces_of_one_node_on_one_lan_do_no_harm(self):
+        with lan_of(2) as lan:
+            lan.switch.add_veth("second", "lan1", lan.nodes[1])
+            lan.switch.set_master("second", "lan")
+            lan.switch.set_up("second")
+            lan.nodes[1].set_up("lan1")
+            with speakers(lan) as links:
+                links[0].wait(sees("n1"))
+                links[1].wait(lambda link: link.peers and link.peers["n0"].interfaces == ("lan0", "lan1"))
+                links[1].wait(lambda link: link.state.drops.get("HeartbeatOwn", 0) > 5)
+                assert links[0].state.drops.get("HeartbeatReplay", 0) == 0
+                lan.set_cable(lan.nodes[1], plugged=False)
+                links[1].wait(lambda link: link.peers["n0"].interfaces == ("lan1",))
+                assert sees("n1")(links[0])
+
+    def test_a_small_mtu_carries_small_heartbeats(self):
+        with lan_of(2) as lan:
+            for node in lan.nodes:
+                node.set_link("lan0", mtu=576)
+            with speakers(lan) as links:
+                links[0].wait(sees("n1"))
+                many = {IPv4Address("192.0.2.10") + number: Claim(1) for number in range(90)}
+                announce(links[0], 1, *many, claims=many)
+                time.sleep(2 * INTERVAL)
+                assert links[0].verdict("lan0") is Reason.USABLE
+
     def test_a_wrong_key_is_ignored_and_counted(self):
         with lan_of(3) as lan, speakers(lan, keys={2: (OTHER_KEY,)}) as links:
             links[0].wait(sees("n1"))
