@@ -31,6 +31,10 @@ from metallb_cli.model import IPAddress
 MAX_CONFLICTS = 256
 """Remembered pairs of address and foreign MAC. A hostile host can invent any number; the oldest is forgotten."""
 
+MAX_ASKED = 4096
+"""Addresses of other nodes of which is counted how often they are asked for: in the order of that they are told when
+this node takes them over. Those without a question come last, in the order of the set."""
+
 
 class Drop(enum.Enum):
     """Why a frame was not answered. MetalLB's names where it has one."""
@@ -102,6 +106,7 @@ class Engine(ABC):
         self._yielding = Yielding()
         self._probing = Probing(mac)  # or contested
         self._released: dict[bytes, bool] = {}  # whether it was answered for before
+        self._asked: dict[bytes, int] = {}  # questions for addresses that are not answered for here
         self._out: list[bytes] = []
         self._conflicts: dict[tuple[bytes, bytes], int] = {}
         self._withdrawn: dict[bytes, Counts] = {}
@@ -123,23 +128,26 @@ class Engine(ABC):
             yielding: those of the set that are answered for until the new owner does. One that is there no longer is
                 answered for at once, and told, as if it were new.
         """
-        wanted = {address.packed for address in addresses}
-        handed_over = wanted.intersection([address.packed for address in yielding])
+        wanted = dict.fromkeys([address.packed for address in addresses])
+        handed_over = wanted.keys() & {address.packed for address in yielding}
         unproven = {address.packed for address in probe} if self.probe_interval > 0 else set()
-        self._forget({*self._held, *self._probing.addresses(), *self._released} - wanted)
+        held, probing = self._held, self._probing
+        self._forget({*held, *probing.addresses(), *self._released} - wanted.keys())
         self._hand_over(handed_over, now)
-        to_answer_for = wanted - handed_over
-        back = to_answer_for & self._yielding.addresses()
+        back = [ip for ip in wanted if ip in self._yielding and ip not in handed_over] if self._yielding else []
+        new = [ip for ip in wanted if ip not in held and ip not in probing and ip not in handed_over]
+        if not back and not new:
+            return
+        self.changed = True
+        to_probe = {ip for ip in new if ip in unproven and not self._released.get(ip)}
+        to_tell = [ip for ip in new if ip not in to_probe] if to_probe else new
+        self._hold(to_tell)
         self._yielding.remove(back)
-        self._schedule.add(sorted(back), now)
-        new = to_answer_for - self._held.keys() - self._probing.addresses()
-        if back or new:
-            self.changed = True
-        to_probe = {ip for ip in new & unproven if not self._released.get(ip)}
-        self._probing.add(sorted(to_probe), now)
-        self._answer_for(sorted(new - to_probe), now)
-        for ip in new & self._released.keys():
-            del self._released[ip]
+        probing.add([ip for ip in new if ip in to_probe] if to_probe else [], now)
+        self._schedule.add(self._most_used_first(back + to_tell), now)
+        for counted in (self._released, self._asked):
+            for ip in counted.keys() & new:
+                del counted[ip]
 
     def _forget(self, gone: Set[bytes]) -> None:
         if gone:
@@ -167,9 +175,14 @@ class Engine(ABC):
         self._fall_silent(addresses)
         self._released.update(dict.fromkeys(addresses, True))
 
-    def _answer_for(self, addresses: Collection[bytes], now: float) -> None:
-        self._hold(addresses)
-        self._schedule.add(addresses, now)
+    def _most_used_first(self, addresses: list[bytes]) -> list[bytes]:
+        return sorted(addresses, key=lambda ip: -self._asked.get(ip, 0)) if self._asked else addresses
+
+    def _not_held(self, ip: bytes) -> Drop:
+        """Take in a question for an address that is not answered for here."""
+        if ip in self._asked or len(self._asked) < MAX_ASKED:
+            self._asked[ip] = self._asked.get(ip, 0) + 1
+        return Drop.ANNOUNCE_IP
 
     def _hold(self, addresses: Iterable[bytes]) -> None:
         for ip in addresses:
@@ -223,7 +236,8 @@ class Engine(ABC):
             self._ask(ask)
             if free:
                 self.changed = True
-                self._answer_for(free, now)
+                self._hold(free)
+                self._schedule.add(free, now)
         if self._yielding:
             ask, over = self._yielding.take_due(now)
             self._ask(ask)

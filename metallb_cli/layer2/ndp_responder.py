@@ -49,7 +49,7 @@ class NdpResponder(Engine):
             return Drop.ETHERNET_DESTINATION
         record = self._held.get(packet.target)
         if record is None:
-            return Drop.ANNOUNCE_IP
+            return self._not_held(packet.target)
         if packet.source == UNSPECIFIED:
             answer = self._advertiser.unsolicited(packet.target)
         else:

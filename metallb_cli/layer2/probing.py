@@ -80,7 +80,8 @@ class Probing:
         """Return which addresses to probe now, and which are free and forgotten here. At most `limit` together."""
         probe: list[bytes] = []
         free: list[bytes] = []
-        for _, sent, addresses in self._turns.take(now, limit):
+        for due, before, addresses in self._turns.take(now, limit):
+            sent = before if now - due <= interval else 0  # when nobody listened for so long, it begins anew
             if sent < PROBES:
                 probe += addresses
                 self._turns.put(addresses, now + interval, sent + 1)

@@ -60,7 +60,7 @@ class Responder(Engine):
         if frame[:6] not in self._destinations:
             return Drop.ETHERNET_DESTINATION
         if target not in self._held:
-            return Drop.ANNOUNCE_IP
+            return self._not_held(target)
         # The sender's MAC is a group address: no host has one, and answering would reach the whole LAN.
         return Drop.ERROR
 

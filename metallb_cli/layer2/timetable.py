@@ -73,7 +73,8 @@ class Timetable(Generic[Mark]):
                 if addresses:
                     parts.append(Part(due, mark, addresses))
                     limit -= len(addresses)
-                    self.remove(addresses)
+                    for ip in addresses:
+                        del group[ip], self._key_of[ip]
         return parts
 
     def next_due(self) -> float | None:

@@ -33,7 +33,9 @@ class FrameSender:
             OSError: the kernel refuses for another reason; the frames from there on were not sent.
         """
         lost = 0
-        for length, group in groupby(frames, len):
+        lengths = set(map(len, frames))
+        runs = [(lengths.pop(), frames)] if len(lengths) == 1 else groupby(frames, len)
+        for length, group in runs:
             layout = self._layouts.get(length)
             if layout is None:
                 layout = self._layouts[length] = _Layout(length)

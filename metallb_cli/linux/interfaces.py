@@ -18,7 +18,7 @@ from pathlib import Path
 
 from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, add_counts
 from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
-from metallb_cli.layer2.probing import PROBE_INTERVAL
+from metallb_cli.layer2.probing import PROBE_INTERVAL, Contest
 from metallb_cli.linux.ebpf.engine import discard
 from metallb_cli.linux.heartbeats import Heartbeats
 from metallb_cli.linux.links import Excluded, Gone, Link, judge
@@ -323,19 +323,28 @@ class Interfaces:
     def unanswered(self) -> Unanswered:
         """The addresses that no interface answers for, and why."""
         silent = [port.silent() for port in self._ports()]
-        probing = set(filter(self._is_silent, set().union(*(port.probing for port in silent))))
-        contested = {ip: contest for port in silent for ip, contest in port.contested.items() if self._is_silent(ip)}
-        contested = {ip: contest for ip, contest in contested.items() if ip not in probing}
-        released = set(filter(self._is_silent, set().union(*(port.released for port in silent))))
-        released -= probing | contested.keys()
+        probing = self._unheld(ip for port in silent for ip in port.probing)
+        released = self._unheld(ip for port in silent for ip in port.released) - probing
+        contested = {ip: contest for port in silent for ip, contest in port.contested.items()}
+        nowhere = self._unheld(contested) - probing
         return Unanswered(
-            probing=tuple(map(ip_address, sorted(probing))),
-            contested=tuple(Conflict(ip_address(ip), *contest) for ip, contest in sorted(contested.items())),
-            released=tuple(map(ip_address, sorted(released))),
+            probing=self._addresses(probing),
+            contested=tuple(Conflict(ip_address(ip), *contested[ip]) for ip in sorted(nowhere)),
+            released=self._addresses(released - nowhere),
         )
 
-    def _is_silent(self, ip: bytes) -> bool:
-        return not any(port.answers_for(ip) for port in self._ports())
+    def _unheld(self, addresses: Iterable[bytes]) -> set[bytes]:
+        """Those of the addresses that no interface answers for."""
+        unheld = set(addresses)
+        for port in self._ports():
+            unheld = port.without_held(unheld)
+        return unheld
+
+    def _addresses(self, wanted: set[bytes]) -> tuple[IPAddress, ...]:
+        """The same addresses, as those of the set: to look through it is quicker than to make thousands of new ones."""
+        if not wanted:
+            return ()
+        return tuple(a for version in VERSIONS for a in self._announced[version].addresses if a.packed in wanted)
 
     def take_counts(self, limit: int) -> dict[bytes, Counts]:
         """Take what was counted since the last call, of about `limit` addresses per engine."""
@@ -356,10 +365,12 @@ class Interfaces:
     def conflicts(self) -> tuple[Conflict, ...]:
         """Foreign claims to addresses that are answered for on some interface, on all interfaces together."""
         total = self._conflicts.copy()
+        contested: dict[bytes, Contest] = {}
         for port in self._ports():
             total.update(port.conflicts())
-            contested = port.silent().contested.items()
-            total.update({(ip, mac): frames for ip, (mac, frames) in contested if not self._is_silent(ip)})
+            contested |= port.silent().contested
+        for ip in contested.keys() - self._unheld(contested):
+            total[ip, contested[ip].mac] += contested[ip].frames
         return tuple(Conflict(ip_address(ip), mac, count) for (ip, mac), count in sorted(total.items()))
 
 

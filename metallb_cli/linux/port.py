@@ -285,9 +285,9 @@ class Port:
                 add_counts(counts, ip, new)
         return counts
 
-    def answers_for(self, ip: bytes) -> bool:
-        """Whether an address is answered for here."""
-        return any(ip in engine.held for engine in self._engines())
+    def without_held(self, addresses: set[bytes]) -> set[bytes]:
+        """Those of the addresses that are not answered for here."""
+        return addresses.difference(*(engine.held for engine in self._engines())) if addresses else addresses
 
     def silent(self) -> Silent:
         """Which addresses are not answered for yet, or any more."""

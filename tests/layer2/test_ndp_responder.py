@@ -211,7 +211,7 @@ class TestUnsolicited:
         assert responder.next_deadline() == before
 
     def test_a_large_set_is_told_in_batches(self):
-        responder = fresh(*(IPv6Address(int(ADDRESS) + n) for n in range(100)))
+        responder = fresh(*(IPv6Address(int(ADDRESS) + n) for n in range(BATCH + 1)))
         responder.handle_timer(0.0)
         assert len(responder.frames_to_send()) == BATCH
         assert responder.next_deadline() == 0.0

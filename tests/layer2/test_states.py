@@ -9,7 +9,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from metallb_cli.layer2 import arp, ndp
-from metallb_cli.layer2.engine import Drop
+from metallb_cli.layer2.engine import MAX_ASKED, Drop
 from metallb_cli.layer2.ndp_responder import NdpResponder
 from metallb_cli.layer2.probing import PROBE_INTERVAL, REPROBE_PERIOD
 from metallb_cli.layer2.responder import Responder
@@ -200,6 +200,17 @@ class TestProbing:
         node = probing(family)
         said = node.advance(0.6 + GRATUITOUS_PERIOD)
         assert sorted({round(when - 0.6, 3) for when in times(said, "news")}) == [0.0, 1.1, 2.2, 3.3, 4.4]
+
+    def test_after_a_long_stop_it_begins_anew_because_answers_may_be_lost(self, family):
+        node = probing(family)
+        node.advance(0.5)
+        node.now += 10.0
+        node.engine.handle_timer(node.now)
+        assert [family.kind(frame)[0] for frame in node.engine.frames_to_send()] == ["probe"]
+        node.advance(0.59)
+        assert node.states == ["probing"]
+        node.advance(0.02)
+        assert node.states == ["held"]
 
     def test_the_interval_is_an_option_and_0_answers_at_once(self, family):
         node = probing(family, probe_interval=2.0)
@@ -425,6 +436,27 @@ class TestAnswering:
         node = answering(family)
         assert node.hear(family.answer(PEER_MAC, family.address)) is Drop.PEER_CLAIM
         assert node.engine.conflicts == {(family.address.packed, PEER_MAC): 1}
+
+
+class TestOrder:
+    def told(self, node, *addresses, **kinds):
+        return list(dict.fromkeys(address for _, _, address in node.announce(*addresses, **kinds)))
+
+    def test_addresses_are_told_in_the_order_of_the_set(self, family):
+        assert self.told(Node(family), family.other, family.address) == [str(family.other), str(family.address)]
+
+    def test_those_that_were_asked_for_while_another_node_had_them_come_first(self, family):
+        node = Node(family)
+        addresses = [family.first + n for n in range(4)]
+        for number in (2, 3, 3):
+            assert not node.answers(addresses[number])
+        assert self.told(node, *addresses) == [str(addresses[number]) for number in (3, 2, 0, 1)]
+
+    def test_a_host_that_asks_for_ever_more_addresses_cannot_fill_the_memory(self, family):
+        node = Node(family)
+        for number in range(MAX_ASKED + 10):
+            node.engine.receive_frame(family.question(RIVAL_MAC, family.first + number), 0.0)
+        assert len(node.engine._asked) == MAX_ASKED
 
 
 class TestChanges:

@@ -190,6 +190,22 @@ class TestProbing:
             time.sleep(0.3)
             assert client.close() == [set()] * client.asked
 
+    def test_a_host_on_one_of_two_lans_is_a_conflict_and_the_address_is_announced_on_the_other(self, lan, family):
+        a, b, host = lan
+        b.add_veth("lan1", "lan1", a)
+        for namespace in (a, b):
+            namespace.set_up("lan1")
+        host.add_address("lan0", family.network.format(10))
+        with node(family, a, "packet") as owner:
+            owner.link.wait(lambda link: link.verdict("lan1") is Reason.USABLE)
+            owner.announce(family.vip, probe=(family.vip,))
+            state = owner.wait(lambda state: state.announced == (family.vip,))
+            assert [(c.address, c.mac) for c in state.conflicts] == [(family.vip, HOST_MAC)]
+            assert (state.contested, state.probing) == ((), ())
+            client = Client(family, host)
+            time.sleep(0.2)
+            assert not any(client.close())
+
     @pytest.mark.slow
     def test_it_is_announced_when_the_host_has_it_no_more(self, lan, l2_engine):
         a, b, host = lan
