@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab test test-fast check format bench bench-l2 manifests clean
+.PHONY: help setup lab test test-fast check format bench bench-l2 bench-failover manifests clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fill .venv with the project and its tools
 	@hack/setup
@@ -40,6 +40,9 @@ bench: setup ## Measure the product and print one table for each subject
 bench-l2: ## Measure layer 2 and draw docs/benchmarks-l2.svg: a quarter of an hour (ARGS="--docs" writes the page, too)
 	@hack/setup bench
 	python -m bench.layer2 $(ARGS)
+
+bench-failover: setup ## Measure failover, beside keepalived: twelve minutes, root (ARGS="--docs" writes the page, too)
+	python -m bench.failover $(ARGS)
 
 manifests: setup ## Write k8s/metallb.yml from the kustomization beside it
 	@hack/manifests

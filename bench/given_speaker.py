@@ -80,7 +80,7 @@ def start(cable: Cable, program: str) -> Responder:
             f"{VARIABLE}={program}: {error}. Make sure that it is a MetalLB speaker of v0.4.6 to v0.12 for this "
             f"machine. It was called with {' '.join(arguments)}, and said at last:\n{said}"
         ) from None
-    pids = _descendants(process.pid)
+    pids = descendants(process.pid)
     for pid in pids:
         own_processor(pid)
     return Responder(pids, settled_at=time.monotonic() + 1.5 + GRATUITOUS_PERIOD)
@@ -201,12 +201,12 @@ def _knows(usage: str, flag: str) -> bool:
     return re.search(rf"(?<![\w-])--?{flag}(?![\w-])", usage) is not None
 
 
-def _descendants(pid: int) -> tuple[int, ...]:
+def descendants(pid: int) -> tuple[int, ...]:
     """A process and all that it has started."""
     children = [
         int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
     ]
-    return (pid, *(found for child in children for found in _descendants(child)))
+    return (pid, *(found for child in children for found in descendants(child)))
 
 
 def _read(output: IO[bytes], log: deque[bytes]) -> None:

@@ -19,13 +19,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import arp, fence, ndp, tc
+from bench import arp, fence, ndp, page, tc
+from bench.page import PAGE
 from bench.report import machine
 from bench.rounds import FULL, QUICK, require_bpf, table
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGE, PLOT = DOCS / "benchmarks.md", DOCS / "benchmarks-l2.svg"
-BEGIN, END = "<!-- begin: make bench-l2 ARGS=--docs writes this part -->", "<!-- end -->"
+PLOT = PAGE.with_name("benchmarks-l2.svg")
+COMMAND = "make bench-l2 ARGS=--docs"
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
@@ -47,19 +47,6 @@ def markdown(found: dict[str, Any]) -> str:
     for protocol in ("ARP", "NDP"):
         parts += [f"{protocol}: {found['efforts'][protocol]}", table(protocol, found[protocol])]
     return "\n\n".join([*parts, fence.table(found["fence"]), tc.table(found["costs"])])
-
-
-def write_page(page: Path, text: str) -> None:
-    """Exchange what is between the marks of a page.
-
-    Raises:
-        ValueError: it has no marks.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no line {BEGIN!r} with a line {END!r} after it")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def main() -> int:
@@ -89,7 +76,7 @@ def main() -> int:
     if path is not None:
         plot.draw(path, {protocol: found[protocol] for protocol in ("ARP", "NDP")}, found["machine"])
     if options.docs:
-        write_page(PAGE, text)
+        page.write(PAGE, COMMAND, text)
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import arp, layer2, ndp
+from bench import arp, ndp
 from bench.cable import Cable
 from bench.responders import kernel
 from bench.rounds import COMPARED, QUICK
@@ -66,26 +66,6 @@ def test_a_window_gets_an_answer_to_each_of_its_questions(protocol):
         assert (flood.sent, flood.right, flood.wrong) == (1008, 1008, 0)
     finally:
         cable.close()
-
-
-def test_only_the_part_between_the_marks_of_a_page_is_written(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{layer2.BEGIN}\nold\n{layer2.END}\nafter\n")
-    for text in ("first", "second"):
-        layer2.write_page(page, text)
-        assert page.read_text() == f"before\n{layer2.BEGIN}\n\n{text}\n\n{layer2.END}\nafter\n"
-
-
-def test_a_page_without_marks_is_left_alone(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("text\n")
-    with pytest.raises(ValueError, match="has no line"):
-        layer2.write_page(page, "new")
-    assert page.read_text() == "text\n"
-
-
-def test_the_page_of_figures_has_its_marks():
-    assert layer2.PAGE.read_text().count(layer2.BEGIN) == layer2.PAGE.read_text().count(layer2.END) == 1
 
 
 def test_the_same_figures_make_the_same_plot(tmp_path):
