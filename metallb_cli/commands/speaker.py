@@ -9,17 +9,22 @@ import click
 from metallb_cli import __version__
 from metallb_cli.commands.options import choose_namespace, cluster_options, daemon_options, identity
 from metallb_cli.commands.process import Fatal, configure_logs, seconds, settle_memory, stop_on_signals
+from metallb_cli.daemon.heartbeat_key import HeartbeatKeyThread
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import LeaseTimes, Membership
+from metallb_cli.daemon.recorder import Recorder
 from metallb_cli.daemon.speaker import Key, Options, Speaker, Task
+from metallb_cli.election import Mode
 from metallb_cli.errors import UsageError
 from metallb_cli.kube.client import Api
 from metallb_cli.kube.cluster import Leases
 from metallb_cli.kube.events import EventRecorder
 from metallb_cli.kube.feeds import SpeakerFeeds
+from metallb_cli.kube.secrets import HeartbeatKeys
 from metallb_cli.linux import privileges
 from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.linux.links import DEFAULT_EXCLUDE
+from metallb_cli.reconcile.api_outage import ApiOutagePolicy
 from metallb_cli.telemetry.metrics import SpeakerMetrics
 from metallb_cli.telemetry.server import StatusServer
 
@@ -59,9 +64,44 @@ Exit codes: 0 stopped by a signal, 1 a failure, 2 wrong usage.
     type=seconds(1),
     default=6.0,
     show_default=True,
-    help="Seconds after which others take over from a node that died.",
+    help="Seconds after which others take over from a node that died and is not heard on the LAN.",
 )
 @click.option("--renew", type=seconds(0.05), default=2.0, show_default=True, help="Seconds between Lease renewals.")
+@click.option(
+    "--heartbeat-interval",
+    type=click.FloatRange(0.02, 10),
+    default=0.1,
+    show_default=True,
+    help="Seconds between heartbeats on the LAN.",
+)
+@click.option(
+    "--heartbeat-misses",
+    type=click.IntRange(2, 100),
+    default=3,
+    show_default=True,
+    help="Heartbeats in a row that must be missing until others take over.",
+)
+@click.option(
+    "--probe-interval",
+    type=click.FloatRange(0, 10),
+    default=0.2,
+    show_default=True,
+    help="Seconds between the three questions whether another host has a new address; 0 asks nobody.",
+)
+@click.option(
+    "--election",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.STICKY.value,
+    show_default=True,
+    help="sticky: an address stays while its node lives; metallb: it follows the hash, also back, as in MetalLB.",
+)
+@click.option(
+    "--on-api-outage",
+    type=click.Choice([policy.value for policy in ApiOutagePolicy]),
+    default=ApiOutagePolicy.FREEZE.value,
+    show_default=True,
+    help="While the API server is away: go on; go on with a majority of the speakers; or answer for nothing.",
+)
 @click.option(
     "--l2-engine",
     type=click.Choice(["auto", "packet", "tc"]),
@@ -88,6 +128,11 @@ def command(
     exclude: tuple[str, ...],
     lease_duration: float,
     renew: float,
+    heartbeat_interval: float,
+    heartbeat_misses: int,
+    probe_interval: float,
+    election: str,
+    on_api_outage: str,
     l2_engine: str,
     ignore_exclude_lb: bool,
     netns: str | None,
@@ -109,13 +154,16 @@ def command(
     fatal = Fatal()
     inbox: Inbox[Key] = Inbox()
     events = EventRecorder(api, component="metallb-speaker", namespace=namespace, config_name=config_name, host=node)
+    leases = Leases(api, namespace)
+    recorder = Recorder(leases, node, on_failure=fatal)
     membership = Membership(
-        Leases(api, namespace),
+        leases,
         node,
         identity(node),
         times,
         on_change=lambda: inbox.put(Task.EVERYTHING),
         on_failure=fatal,
+        on_notes=lambda: inbox.put(Task.PEERS),
     )
     feeds = SpeakerFeeds(
         api,
@@ -134,13 +182,26 @@ def command(
         membership=membership,
         events=events,
         metrics=metrics,
-        options=Options(node, lb_class, ignore_exclude_lb),
+        recorder=recorder,
+        options=Options(
+            node,
+            lb_class,
+            ignore_exclude_lb,
+            Mode(election),
+            ApiOutagePolicy(on_api_outage),
+            heartbeat_interval,
+            heartbeat_misses,
+        ),
     )
+    keys = HeartbeatKeyThread(HeartbeatKeys(api, namespace), speaker.on_keys, fatal)
     link = LinkProcess(
         netns=netns,
         exclude=exclude or DEFAULT_EXCLUDE,
         on_state=speaker.on_link_state,
         on_exit=speaker.on_link_exit,
+        on_peers=speaker.neighbours.on_peers,
+        on_claims=speaker.neighbours.on_claims,
+        probe_interval=probe_interval,
         l2_engine=l2_engine,
         log_level=log_level,
         log_format=log_format,
@@ -160,10 +221,13 @@ def command(
     server.start()
     log.info("listening on port %d", server.port, extra={"port": server.port})
     events.start()
+    recorder.start()
     settle_memory()
     try:
-        speaker.run(link)
+        speaker.run(link, joined=keys.start)
     finally:
+        keys.stop()
+        recorder.stop()
         link.stop(2.0)
         events.stop()
         server.stop()

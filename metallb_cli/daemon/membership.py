@@ -41,7 +41,11 @@ class LeaseTimes:
 class Membership:
     """Thread-safe. Calls `on_change` whenever the set of live speakers or what one of them can reach changes.
 
-    Calls `on_failure` if its thread dies.
+    Calls `on_notes` when the Lease of a speaker says anything else that is new, `on_failure` if its thread dies.
+
+    Attributes:
+        joined: set as soon as this speaker holds its Lease.
+        before: the Lease as this speaker found it when it joined; None when there was none.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Membership:
         times: LeaseTimes,
         on_change: Callable[[], None],
         on_failure: Callable[[BaseException], None],
+        on_notes: Callable[[], None] = lambda: None,
     ) -> None:
         self._leases = leases
         self._node = node
@@ -59,6 +64,7 @@ class Membership:
         self._times = times
         self._on_change = on_change
         self._on_failure = on_failure
+        self._on_notes = on_notes
         self._lock = threading.Lock()
         self._liveness = Liveness(node, times.duration)
         self._live: frozenset[str] = frozenset({node})
@@ -69,6 +75,7 @@ class Membership:
         self._described = -DESCRIBE_EVERY
         self._renewed = -times.renew
         self._outage_since: float | None = None
+        self.before: Lease | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
@@ -91,6 +98,16 @@ class Membership:
         the API server is away.
         """
         return self._reach
+
+    def leases(self) -> tuple[tuple[Lease, bool], ...]:
+        """Return the Lease of every speaker, this one's included, and whether it is live."""
+        with self._lock:
+            return self._liveness.leases()
+
+    @property
+    def lease_duration(self) -> float:
+        """How long this speaker's Lease lasts, in seconds."""
+        return self._times.duration
 
     @property
     def outage_seconds(self) -> float:
@@ -118,6 +135,8 @@ class Membership:
         self._settle()
         if moved:
             self._on_change()
+        elif old is None or new is None or old.annotations != new.annotations:
+            self._on_notes()
         self._wake.set()
 
     def _read_note(self, node: str, lease: Lease | None) -> bool:
@@ -189,6 +208,8 @@ class Membership:
         try:
             if self._written is None:
                 self._written = self._leases.get(lease_name(self._node), self._times.renew)
+                if not self.joined.is_set():
+                    self.before = self._written
             base = self._written or Lease(lease_name(self._node))
             if self.joined.is_set() and base.holder not in ("", self._identity):
                 log.warning("another process (%s) holds the Lease of this node: do two speakers run here?", base.holder)

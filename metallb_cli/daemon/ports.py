@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from metallb_cli.layer2.messages import AnnouncementSet
+from metallb_cli.election import Change
+from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
 from metallb_cli.model import AddressCounters, Endpoints, IPAddress, Lease, Node, Notice, Service, ServiceKey
-from metallb_cli.reconcile.history import Stages
+from metallb_cli.reconcile.history import NO_STAGES, Stages
 
 
 class ServiceStore(Protocol):
@@ -138,11 +139,31 @@ class KeyStore(Protocol):
 class Link(Protocol):
     """The link process, which owns the raw sockets."""
 
+    def heartbeats(self, settings: HeartbeatSettings) -> None:
+        """Send heartbeats from now on, and report who else does.
+
+        Raises:
+            LinkError: the process has ended.
+        """
+
     def announce(self, announcements: AnnouncementSet) -> None:
         """Hand over the whole set of addresses to answer for; replaces the previous one.
 
         Raises:
             LinkError: the process has ended.
+        """
+
+
+class Recorder(Protocol):
+    """The flight recorder."""
+
+    def record(self, changes: Iterable[Change], stages: Stages = NO_STAGES, at: float | None = None) -> None:
+        """Take in changes that happened at once; never blocks.
+
+        Args:
+            changes: what this node gained, or lost.
+            stages: of all of them together.
+            at: when it happened, in seconds since the epoch; None for now.
         """
 
 

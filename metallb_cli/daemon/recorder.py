@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from metallb_cli.daemon.ports import LeaseStore
+from metallb_cli.election import Change
 from metallb_cli.errors import ApiError, ApiUnavailableError
 from metallb_cli.model import Lease
-from metallb_cli.reconcile.history import NO_STAGES, Change, Entry, History, Stages, lease_name
+from metallb_cli.reconcile.history import NO_STAGES, Entry, History, Stages, lease_name
 from metallb_cli.reconcile.history_note import HISTORY, decode, encode
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,9 @@
 """The speaker's control process: decides which addresses this node answers for and hands them to the link process.
 
-One thread decides. Watch threads, the membership thread and the link's reader thread only leave a key in the inbox.
-What to announce is always computed as a whole set and compared with the set in force, so a lost or doubled event does
-no harm. When the API server is away nothing arrives in the inbox, and the node goes on answering for what it has.
+One thread decides. Watch threads, the membership thread and the link's reader thread only leave a key in the inbox, and
+what they have to say beside it. Each turn does the same: judge the Services that changed, tell the election what may be
+owned by whom, ask it what this node owns, and hand the whole set over when it is another than before. When the API
+server is away nothing arrives from it, and the node goes on with what it knows, and with what the LAN says.
 """
 
 from __future__ import annotations
@@ -10,43 +11,45 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from metallb_cli import config
+from metallb_cli.daemon.announcements import Announcements
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import Membership
-from metallb_cli.daemon.ports import Events, Link, SpeakerFeeds, SpeakerMetrics
+from metallb_cli.daemon.neighbours import Neighbours, speaker_note
+from metallb_cli.daemon.ports import Events, Link, Recorder, SpeakerFeeds, SpeakerMetrics
+from metallb_cli.election import Decision, Mode, Ownership, Wish
 from metallb_cli.errors import LinkError
-from metallb_cli.layer2.messages import AnnouncementSet
-from metallb_cli.model import (
-    AddressRange,
-    Conflict,
-    IPAddress,
-    LinkState,
-    Notice,
-    Protocol,
-    Reason,
-    Service,
-    ServiceKey,
-    Severity,
-    merge_ranges,
-)
+from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
+from metallb_cli.model import AddressRange, IPAddress, LinkState, Reason, Service, ServiceKey, merge_ranges
+from metallb_cli.reconcile import api_outage
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
-from metallb_cli.reconcile.interface_notes import encode_interfaces
-from metallb_cli.reconcile.lease_notes import encode_addresses
+from metallb_cli.reconcile.api_outage import ApiOutagePolicy
+from metallb_cli.reconcile.interface_notes import INTERFACES, encode_interfaces
+from metallb_cli.reconcile.lease_notes import (
+    ANNOUNCING,
+    CLAIMS,
+    SPEAKER,
+    SpeakerNote,
+    encode_addresses,
+    encode_claims,
+    encode_speaker,
+)
 
 log = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds after which an idle loop looks again whether it shall stop and whether its threads live."""
 
-PASSING_CLAIM = 3.0
-"""Seconds for which another machine may claim an address of ours without being reported: a handover looks the same."""
+LEAVE_TIMEOUT = 2.0
+"""Seconds in which the others must have taken everything over from a speaker that stops."""
 
 HANDOVER = 0.5
-"""Seconds that a speaker which gave its Lease back goes on answering: others need a moment to take over."""
+"""Seconds that a speaker which gave its Lease back goes on answering for what nobody has taken over by then."""
 
 
 class Task(Enum):
@@ -55,10 +58,10 @@ class Task(Enum):
     CONFIG = "config"
     EVERYTHING = "everything"
     LINK = "link"
+    PEERS = "peers"
 
 
 Key = ServiceKey | Task
-Waker = Callable[[Key], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +72,17 @@ class Options:
         node: name of the node that this speaker answers on.
         lb_class: announce only Services of this `loadBalancerClass`; None means those without one.
         ignore_exclude_lb: announce also from nodes labelled exclude-from-external-load-balancers.
+        heartbeat_interval: seconds.
+        heartbeat_misses: intervals without a heartbeat after which this node counts as dead.
     """
 
     node: str
     lb_class: str | None = None
     ignore_exclude_lb: bool = False
-
-
-@dataclass(slots=True)
-class _Claim:
-    """Another machine that claims an address of ours: since when, how often at first, whether it was reported."""
-
-    since: float
-    count: int
-    told: bool = False
+    election: Mode = Mode.STICKY
+    on_api_outage: ApiOutagePolicy = ApiOutagePolicy.FREEZE
+    heartbeat_interval: float = 0.1
+    heartbeat_misses: int = 3
 
 
 class Speaker:
@@ -96,23 +96,34 @@ class Speaker:
         membership: Membership,
         events: Events,
         metrics: SpeakerMetrics,
+        recorder: Recorder,
         options: Options,
     ) -> None:
         self._feeds = feeds
         self._inbox = inbox
         self._membership = membership
-        self._events = events
         self._metrics = metrics
         self._options = options
         self._stop = threading.Event()
         self._config: config.Config | None = None
         self._told_config: tuple[Reason, str] | None = None
-        self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
         self._state: ClusterState | None = None
+        self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
+        self._services_of: defaultdict[IPAddress, set[ServiceKey]] = defaultdict(set)
+        self._ownership = Ownership(options.node, time.monotonic(), options.election)
+        self._decided: object = None
         self._sent = AnnouncementSet()
+        self._leaving = False
+        self._fenced = False
         self._link_state = LinkState()
-        self._claims: dict[tuple[IPAddress, bytes], _Claim] = {}
         self._link_exit: int | None = None
+        self._announced: tuple[IPAddress, ...] | None = None
+        self._noted: AnnouncementSet | None = None
+        self._notes: dict[str, str] = {}
+        self._boot = time.time_ns()
+        self._sends_heartbeats = False
+        self.neighbours = Neighbours(options.node, lambda: inbox.put(Task.PEERS))
+        self._announcements = Announcements(options.node, self._services_of, feeds.services, events, metrics, recorder)
         self.working = False
 
     # -- any thread
@@ -120,6 +131,7 @@ class Speaker:
     def stop(self) -> None:
         """Ask the loop to end."""
         self._stop.set()
+        self._inbox.put(Task.PEERS)  # so that it need not wait for its next look
 
     def on_link_state(self, state: LinkState) -> None:
         """Take in a report of the link process."""
@@ -131,13 +143,26 @@ class Speaker:
         self._link_exit = code
         self._inbox.put(Task.LINK)
 
+    def on_keys(self, keys: tuple[bytes, ...]) -> None:
+        """Take in the keys of the heartbeats, newest first, and begin to send them."""
+        options = self._options
+        try:
+            self._link.heartbeats(
+                HeartbeatSettings(options.node, self._boot, keys, options.heartbeat_interval, options.heartbeat_misses)
+            )
+        except LinkError:  # it has ended: `on_link_exit` says so
+            return
+        self._sends_heartbeats = True
+        self._inbox.put(Task.LINK)
+
     # -- the loop
 
-    def run(self, link: Link) -> None:
+    def run(self, link: Link, joined: Callable[[], None] = lambda: None) -> None:
         """Work until `stop`, then hand over.
 
         Args:
-            link: started, and reporting to `on_link_state` and `on_link_exit`.
+            link: started, and reporting to `on_link_state`, `on_link_exit` and `neighbours`.
+            joined: called when this speaker has its Lease, from where on `on_keys` may be called.
 
         Raises:
             LinkError: the link process ended.
@@ -153,60 +178,80 @@ class Speaker:
             self._membership.start()
             while not self._membership.joined.wait(0.02) and not self._stop.is_set():
                 self._check_link()
-            self._load_config(self._feeds.config_text())
-            self._inbox.put(Task.EVERYTHING)
+            self._begin()
+            joined()
             while not self._stop.is_set():
-                self._turn()
-            self._hand_over()
+                self._turn(POLL)
+            self._leave()
         finally:
             self.working = False
             self._feeds.stop()
 
-    def _turn(self) -> None:
-        key = self._inbox.get(POLL)
+    def _begin(self) -> None:
+        before, now = self._membership.before, time.monotonic()
+        self._boot = max(self._boot, speaker_note(before).boot + 1)  # grows even when the clock was set back
+        self._ownership = Ownership(self._options.node, now, self._options.election)
+        self.neighbours.remember(self._ownership, before, now)
+        self._load_config(self._feeds.config_text())
+        self._inbox.put(Task.EVERYTHING)
+
+    def _turn(self, patience: float) -> None:
+        due = self._next_deadline()
+        now = time.monotonic()
+        key = self._inbox.get(max(0.0, min(patience, patience if due is None else due - now)))
         self._check_link()
-        if key is None:
-            return
-        everything, services, link = False, set[ServiceKey](), False
+        everything, services, tasks = False, set[ServiceKey](), set[Task]()
         while key is not None:
             if isinstance(key, ServiceKey):
                 services.add(key)
-            elif key is Task.CONFIG:
-                everything |= self._load_config(self._feeds.config_text())
-            elif key is Task.LINK:
-                link = True
             else:
-                everything = True
+                tasks.add(key)
             key = self._inbox.get(0)
+        if Task.CONFIG in tasks:
+            everything |= self._load_config(self._feeds.config_text())
+        everything |= Task.EVERYTHING in tasks
         if everything:
             self._judge_everything()
         elif services:
             self._judge(services)
+        if Task.LINK in tasks:
+            self._follow_link()
+        self._decide()
         if everything or services:
             self._metrics.update_handled(failed=False)
-            self._announce()
             self.working = True
-        if link or everything or services:
+        if tasks or services:
             self._describe()
+
+    def _next_deadline(self) -> float | None:
+        now = time.monotonic()
+        deadlines = (self._ownership.next_deadline(), self.neighbours.next_deadline(now))
+        return min((at for at in deadlines if at is not None), default=None)
 
     def _check_link(self) -> None:
         if self._link_exit is not None:
             raise LinkError(f"the link process ended with code {self._link_exit}; this node answers for nothing")
 
-    def _hand_over(self) -> None:
-        """Give the Lease back first and answer a moment longer, so that clients never wait for nobody."""
+    def _leave(self) -> None:
+        """Let the others take over while this node still answers, so that clients never wait for nobody."""
+        self._leaving = True
+        end = time.monotonic() + LEAVE_TIMEOUT
+        self._decide()
+        while self._sent.addresses and time.monotonic() < end and any(p.live for p in self.neighbours.peers):
+            self._turn(0.05)
         self._membership.leave()
         if self._sent.addresses:
             time.sleep(HANDOVER)
-        self._send(())
+        if self._sent.addresses:
+            self._link.announce(AnnouncementSet(self._sent.generation + 1, ranges=self._sent.ranges, leaving=True))
 
-    # -- deciding
+    # -- judging Services
 
     def _judge_everything(self) -> None:
         self._state = ClusterState(
             pools=self._config.pools if self._config else (),
             nodes=dict(self._feeds.nodes()),
-            speakers=self._membership.live(),
+            speakers=self._membership.live() | {peer.node for peer in self.neighbours.peers if peer.live},
             endpoints=self._feeds.endpoints(),
             ignore_exclude_lb=self._options.ignore_exclude_lb,
             reach=self._membership.reach(),
@@ -215,129 +260,126 @@ class Speaker:
         self._judge(keys | set(self._verdicts))
 
     def _judge(self, keys: Iterable[ServiceKey]) -> None:
+        """Find out which nodes may answer for the Services' addresses, and tell the election."""
         if self._state is None or self._config is None:
             return
+        changed: set[IPAddress] = set()
         for key in sorted(keys):
             service = self._feeds.services.get(key)
             before = self._verdicts.get(key, ())
-            if service is None or not self._ours(service):
-                after: tuple[Verdict, ...] = ()
-            else:
-                after = judge(service, self._state)
-            if after == before:
-                continue
+            after = judge(service, self._state) if service is not None and self._ours(service) else ()
+            addresses = {verdict.address for verdict in after}
+            changed |= addresses
+            for verdict in before:
+                if verdict.address not in addresses:
+                    changed.add(verdict.address)
+                    self._services_of[verdict.address].discard(key)
+                    if not self._services_of[verdict.address]:
+                        del self._services_of[verdict.address]
+            for address in addresses:
+                self._services_of[address].add(key)
+            if after != before:
+                self._announcements.judged(key, after)
             if after:
                 self._verdicts[key] = after
             else:
-                del self._verdicts[key]
-            self._tell(key, service, before, after)
+                self._verdicts.pop(key, None)
+        for address in changed:
+            self._ownership.want(address, self._wish(address))
 
     def _ours(self, service: Service) -> bool:
         return service.is_load_balancer and service.load_balancer_class == self._options.lb_class
 
-    def _mine(self, verdicts: tuple[Verdict, ...]) -> dict[IPAddress, Verdict]:
-        return {
-            v.address: v
-            for v in verdicts
-            if v.address is not None and v.owner == self._options.node and v.reason is Reason.ANNOUNCED
-        }
+    def _wish(self, address: IPAddress) -> Wish | None:
+        """What the first Service that may be announced says about the address; None when none may be."""
+        for key in sorted(self._services_of.get(address, ())):
+            for verdict in self._verdicts.get(key, ()):
+                if verdict.address == address and verdict.candidates:
+                    service = self._feeds.services.get(key)
+                    move = (service.move_to, service.move_epoch) if service is not None else (None, 0)
+                    return Wish(verdict.candidates, *move)
+        return None
 
-    def _tell(
-        self,
-        key: ServiceKey,
-        service: Service | None,
-        before: tuple[Verdict, ...],
-        after: tuple[Verdict, ...],
-    ) -> None:
-        """Log every change of mind, and make an Event of each address that this node begins to answer for."""
-        had, has = self._mine(before), self._mine(after)
-        for address, verdict in has.items():
-            if address not in had and service is not None:
-                protocol = (verdict.protocol or Protocol.LAYER2).value
-                message = f'announcing {address} from node "{self._options.node}" with protocol "{protocol}"'
-                self._events.about_service(service, Notice(Reason.ANNOUNCED, message))
-                self._log(key, Reason.ANNOUNCED, message)
-        for address in had.keys() - has.keys():
-            reason = self._why_stopped(service, address, after)
-            self._log(key, reason, f"not announcing {address} from this node any more")
-        if not had and not has:
-            for verdict in after:
-                reason = self._shown(verdict)
-                owner = f"; {verdict.owner} answers" if verdict.owner else ""
-                # On most nodes most addresses are somebody else's: that is no news.
-                level = logging.DEBUG if verdict.owner else logging.INFO
-                self._log(key, reason, f"not announcing {verdict.address} from this node{owner}", level)
+    # -- deciding and doing
 
-    def _shown(self, verdict: Verdict) -> Reason:
-        elsewhere = verdict.reason is Reason.ANNOUNCED and verdict.owner != self._options.node
-        return verdict.excluded.get(self._options.node, Reason.NOT_OWNER) if elsewhere else verdict.reason
+    def _decide(self) -> None:
+        now = time.monotonic()
+        draining = frozenset(name for name, node in self._feeds.nodes().items() if node.draining)
+        leaving = self._leaving or self._options.node in draining
+        connected = any(interface.verdict is Reason.USABLE for interface in self._link_state.interfaces)
+        self.neighbours.feed(self._ownership, self._membership.leases(), draining, now, connected=connected)
+        self._ownership.set_leaving(leaving)
+        suspended = self._suspended()
+        self._ownership.suspend(suspended)
+        decision = self._ownership.decide(now)
+        state = decision, leaving or suspended, self._config
+        if state != self._decided:
+            self._decided = state
+            self._send(decision, leaving or suspended)
+        if decision.changes:
+            self._announcements.decided(decision.changes, self._sent.generation, now, self.neighbours.died)
 
-    def _why_stopped(self, service: Service | None, address: IPAddress, after: tuple[Verdict, ...]) -> Reason:
-        if service is None:
-            return Reason.SERVICE_DELETED
-        if not self._ours(service):
-            return Reason.NOT_LOAD_BALANCER if not service.is_load_balancer else Reason.OTHER_CLASS
-        for verdict in after:
-            if verdict.address == address:
-                return self._shown(verdict)
-        return Reason.ADDRESS_CHANGED if service.ingress else Reason.NO_ADDRESS
+    def _suspended(self) -> bool:
+        outage, duration = self._membership.outage_seconds, self._membership.lease_duration
+        return api_outage.suspended(
+            self._options.on_api_outage, outage, duration, quorum=self.neighbours.standings.quorum
+        )
 
-    def _log(self, key: ServiceKey, reason: Reason, message: str, level: int = logging.INFO) -> None:
-        log.log(level, "%s: %s", key, message, extra={"service": str(key), "reason": reason.value})
-
-    # -- doing
-
-    def _announce(self) -> None:
-        mine: dict[IPAddress, Verdict] = {}
-        gauges: dict[tuple[ServiceKey, IPAddress], str] = {}
-        for key, verdicts in self._verdicts.items():
-            for address, verdict in self._mine(verdicts).items():
-                mine[address] = verdict
-                gauges[key, address] = (verdict.protocol or Protocol.LAYER2).value
-        addresses = tuple(sorted(mine, key=lambda a: (a.version, int(a))))
-        self._send(addresses)
-        self._metrics.announced(gauges)
-
-    def _send(self, addresses: tuple[IPAddress, ...]) -> None:
+    def _send(self, decision: Decision, leaving: bool) -> None:
+        addresses = sorted(decision.claims.keys() | decision.yielding.keys(), key=lambda a: (a.version, int(a)))
         pools = self._config.pools if self._config else ()
         ranges = [r for pool in pools if pool.protocol.is_layer2 for r in pool.ranges]
         # An address that was kept although no pool contains it any more is answered for as well.
         ranges += [AddressRange(a, a) for a in addresses]
-        wanted = AnnouncementSet(self._sent.generation + 1, addresses, tuple(merge_ranges(ranges)))
-        if (wanted.addresses, wanted.ranges) != (self._sent.addresses, self._sent.ranges):
-            self._link.announce(wanted)
-            self._sent = wanted
+        wanted = AnnouncementSet(
+            generation=self._sent.generation,
+            addresses=tuple(addresses),
+            ranges=tuple(merge_ranges(ranges)),
+            probe=tuple(a for a in addresses if a in decision.probe),
+            yielding=tuple(a for a in addresses if a in decision.yielding),
+            claims=dict(decision.claims),
+            leaving=leaving,
+            unsteady=decision.unsteady,
+        )
+        if wanted != self._sent:
+            self._sent = replace(wanted, generation=self._sent.generation + 1)
+            self._link.announce(self._sent)
+
+    def _follow_link(self) -> None:
+        """Take in what the link process found out about the addresses and about itself."""
+        state, now = self._link_state, time.monotonic()
+        if state.fenced and not self._fenced:
+            self._ownership.fenced(now)
+        self._fenced = state.fenced
+        self._ownership.contested(frozenset(conflict.address for conflict in state.contested))
+        self._ownership.released(frozenset(state.released))
+        self._announcements.reported(state, now)
 
     def _describe(self) -> None:
-        state = self._link_state
-        self._membership.describe(
-            {
-                "metallb.io/interfaces": encode_interfaces(state.interfaces),
-                "metallb.io/announcing": encode_addresses(state.announced),
-            }
+        """Write on the Lease what `metallb status`, and speakers that do not hear this one, should know."""
+        state, options = self._link_state, self._options
+        live = sorted(peer.node for peer in self.neighbours.peers if peer.live)
+        note = SpeakerNote(
+            boot=self._boot,
+            election=options.election.value,
+            api_outage=options.on_api_outage.value,
+            interval=options.heartbeat_interval if self._sends_heartbeats else 0.0,
+            misses=options.heartbeat_misses,
+            live_peers=len(live),
+            peers=tuple(live),
+            leaving=self._sent.leaving,
+            unsteady=self._sent.unsteady,
+            fenced=state.fenced,
         )
-        self._tell_conflicts(state.conflicts, time.monotonic())
-        self._metrics.address_counters(state.counters)
-        self._metrics.frame_drops(state.drops)
-
-    def _tell_conflicts(self, conflicts: tuple[Conflict, ...], now: float) -> None:
-        """Report machines that go on claiming addresses of ours."""
-        claims = {(c.address, c.mac): c for c in conflicts}
-        self._claims = {key: self._claims.get(key) or _Claim(now, claims[key].count) for key in claims}
-        for (address, mac), claim in self._claims.items():
-            lasting = now >= claim.since + PASSING_CLAIM and claims[address, mac].count > claim.count
-            if claim.told or not lasting:
-                continue
-            claim.told = True
-            message = (
-                f"{address} is also claimed by the machine with MAC address {mac.hex(':')}; "
-                "find it on the LAN, or take the address out of the pool"
-            )
-            for key, verdicts in self._verdicts.items():
-                service = self._feeds.services.get(key)
-                if service is not None and address in self._mine(verdicts):
-                    self._events.about_service(service, Notice(Reason.ADDRESS_CONFLICT, message, Severity.WARNING))
-                    self._log(key, Reason.ADDRESS_CONFLICT, message, logging.WARNING)
+        if state.announced is not self._announced:
+            self._announced = state.announced
+            self._notes[ANNOUNCING] = encode_addresses(state.announced)
+        if self._sent is not self._noted:
+            self._noted = self._sent
+            self._notes[CLAIMS] = encode_claims(self._sent.claims)
+        self._notes |= {INTERFACES: encode_interfaces(state.interfaces), SPEAKER: encode_speaker(note)}
+        self._membership.describe(self._notes)
+        self._metrics.peers(live=len(live), dead=len(self.neighbours.peers) - len(live))
 
     # -- the configuration
 

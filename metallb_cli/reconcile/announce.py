@@ -1,6 +1,7 @@
 """Which node answers for an address, and why no other does. Every speaker and `status` ask the same function.
 
-An address has one owner: of the nodes that may answer, the one that the election picks. A node may answer when
+An address has one owner of the nodes that may answer: the one that has it, else the one that the election picks. A node
+may answer when
 
 * its speaker is alive,
 * its Node does not report NetworkUnavailable, and is not labelled
@@ -15,13 +16,13 @@ a client that gets no ARP reply sees the failure at once, and another path can t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
 from metallb_cli.allocator import PoolIndex
-from metallb_cli.election import elect
+from metallb_cli.election import owner_by_holders
 from metallb_cli.model import (
     Endpoints,
     IPAddress,
@@ -48,6 +49,8 @@ class ClusterState:
         endpoints: ready endpoints by Service; a Service that is missing has none.
         ignore_exclude_lb: announce also from nodes labelled exclude-from-external-load-balancers.
         reach: what each node can answer on, in its speaker's words; a node that is missing did not say.
+        holders: who says to answer for an address, for those who look on. The speakers themselves go by claims, and
+            take only the candidates from a verdict.
     """
 
     pools: tuple[Pool, ...]
@@ -56,6 +59,7 @@ class ClusterState:
     endpoints: Mapping[ServiceKey, Endpoints]
     ignore_exclude_lb: bool = False
     reach: Mapping[str, Reach] = field(default_factory=dict)
+    holders: Mapping[IPAddress, Collection[str]] = field(default_factory=dict)
 
     @cached_property
     def pool_index(self) -> PoolIndex:
@@ -138,7 +142,7 @@ def _judge(service: Service, address: IPAddress, state: ClusterState) -> Verdict
         without = dict.fromkeys((n for n in candidates if n not in endpoints.nodes), Reason.NO_LOCAL_ENDPOINTS)
         candidates = tuple(node for node in candidates if node in endpoints.nodes)
         excluded = {**excluded, **without}
-    owner = elect(address, candidates)
+    owner = owner_by_holders(address, candidates, state.holders.get(address, ()))
     reason = Reason.ANNOUNCED if owner is not None else _why_nobody(excluded)
     return Verdict(service.key, address, owner, reason, candidates, excluded, protocol, stranded)
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from metallb_cli.allocator import Allocator, PoolUsage
+from metallb_cli.election import Mode
 from metallb_cli.model import Endpoints, IPAddress, Lease, Node, Pool, Reason, Service, ServiceKey
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
 from metallb_cli.reconcile.explain import explain, explain_interface
 from metallb_cli.reconcile.findings import find_problems
 from metallb_cli.reconcile.interface_notes import INTERFACES, InterfaceNote, decode_interfaces, reach
-from metallb_cli.reconcile.lease_notes import ANNOUNCING, decode_addresses
+from metallb_cli.reconcile.lease_notes import ANNOUNCING, SPEAKER, decode_addresses, decode_speaker
 from metallb_cli.reconcile.liveness import node_of
 from metallb_cli.reconcile.report import (
     ConfigurationReport,
@@ -208,6 +209,12 @@ def _services(
 def cluster_state(snapshot: Snapshot) -> ClusterState:
     """Return what the speakers judge all Services by, as far as it can be seen from outside."""
     leases = by_node(snapshot.speakers)
+    live = [(node, observed.lease) for node, observed in leases if observed.state == "live"]
+    holders: defaultdict[IPAddress, list[str]] = defaultdict(list)
+    if all(_sticky(lease) for _, lease in live):
+        for node, lease in live:
+            for address in decode_addresses(lease.annotation(ANNOUNCING) or "").addresses:
+                holders[address].append(node)
     reached = {node: reach(_interfaces(observed)) for node, observed in leases}
     return ClusterState(
         pools=snapshot.configuration.pools or (),
@@ -216,7 +223,14 @@ def cluster_state(snapshot: Snapshot) -> ClusterState:
         endpoints=snapshot.endpoints,
         ignore_exclude_lb=snapshot.ignore_exclude_lb,
         reach={node: known for node, known in reached.items() if known is not None},
+        holders=holders,
     )
+
+
+def _sticky(lease: Lease) -> bool:
+    """Whether a speaker keeps what it has; those that do not, and those of older versions, go by the hash."""
+    note = decode_speaker(lease.annotation(SPEAKER) or "")
+    return note is not None and note.election == Mode.STICKY.value
 
 
 def as_daemons_see(service: Service, configuration: ConfigurationState) -> Service:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from metallb_cli.election import Change
 from metallb_cli.model import AddressRange, IPAddress, Reason, merge_ranges
 from metallb_cli.reconcile.address_runs import intersection, without
 
@@ -27,24 +28,6 @@ SAME_CHANGE_SECONDS = 5.0
 
 IMPRECISE = (Reason.BETTER_CLAIM.value, Reason.OWNER_DIED.value, Reason.OWNER_LEAVING.value)
 """Reasons that one side gives for want of a better one, worst first: a node that seemed dead was fenced, perhaps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One address changed hands. At least one of the two nodes is the one that records it.
-
-    Attributes:
-        reason: one of those under "How an address changes hands" in docs/reasons.md, or AddressConflict.
-        before: the node that had it; None for nobody.
-        after: the node that has it now; None for nobody.
-        epoch: of the claim that is in force now, or was given up.
-    """
-
-    address: IPAddress
-    reason: Reason
-    before: str | None
-    after: str | None
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,10 @@ class Liveness:
         """Return the nodes whose speakers are alive; a given-back Lease (no holder) ends a life at once."""
         return frozenset(n for n, s in self._seen.items() if s.lease.holder and not s.dead) | {self._me}
 
+    def leases(self) -> tuple[tuple[Lease, bool], ...]:
+        """Return every speaker's Lease as last seen, and whether it is live."""
+        return tuple((s.lease, bool(s.lease.holder) and not s.dead) for s in self._seen.values())
+
     def next_deadline(self) -> float | None:
         """Return when the next Lease will look expired, or None."""
         waits = [

@@ -9,12 +9,13 @@ from click.testing import CliRunner
 
 from metallb_cli.cli import main
 from metallb_cli.daemon.recorder import Recorder
+from metallb_cli.election import Change
 from metallb_cli.kube.client import Api
 from metallb_cli.kube.cluster import Leases
 from metallb_cli.kube.listing import read_list
 from metallb_cli.kube.resources import speaker_leases
 from metallb_cli.model import Lease, Reason
-from metallb_cli.reconcile.history import Change, Stages
+from metallb_cli.reconcile.history import Stages
 from metallb_cli.reconcile.history_note import HISTORY
 
 NAMESPACE = "metal-system"

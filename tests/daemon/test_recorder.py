@@ -5,9 +5,10 @@ from ipaddress import ip_address
 import pytest
 
 from metallb_cli.daemon.recorder import Recorder
+from metallb_cli.election import Change
 from metallb_cli.errors import ApiError
 from metallb_cli.model import Lease, Reason
-from metallb_cli.reconcile.history import Change, Stages, lease_name
+from metallb_cli.reconcile.history import Stages, lease_name
 from metallb_cli.reconcile.history_note import HISTORY, MAX_HISTORY, decode
 from tests.daemon.test_leader import until
 from tests.support.leases import MemoryLeases

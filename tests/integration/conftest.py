@@ -1,5 +1,6 @@
 """An API server, embedded or real, with a namespace for the product and one for Services; and the roles beside it."""
 
+import base64
 import itertools
 import time
 
@@ -37,6 +38,11 @@ class Site:
         path = f"/api/v1/namespaces/{self.system}/configmaps"
         if self.raw.post(path, body).status == 409:
             self.raw.patch(f"{path}/config", {"data": {"config": text}}, MERGE).ok()
+
+    def give_key(self):
+        """Make the Secret with the key of the heartbeats, as the controller would."""
+        body = {"metadata": {"name": "metallb-heartbeat"}, "data": {"secretkey": base64.b64encode(bytes(32)).decode()}}
+        self.raw.post(f"/api/v1/namespaces/{self.system}/secrets", body).ok()
 
     def service_path(self, name):
         return f"/api/v1/namespaces/{self.apps}/services/{name}"
