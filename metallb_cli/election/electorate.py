@@ -54,7 +54,9 @@ class Record:
         previous: the last owner other than None.
         mine: what this node claims.
         probe: this node's claim is the first that is known.
-        yield_to, yield_until: who takes over from this node, which answers until then.
+        yield_to, yield_until: who takes over from this node, and until when it lasts. Meanwhile `mine` is still said if
+            the other one's claim is known, so that nobody takes the address for free who has not heard that claim yet.
+        released: this node does not answer any more.
         since: when the address lost its last owner.
         taker: who should take it over; with `Group.by_hash`, who should have it.
         rival: the live claim that this node would take over from.
@@ -69,6 +71,7 @@ class Record:
         "patience",
         "previous",
         "probe",
+        "released",
         "rival",
         "said",
         "since",
@@ -94,6 +97,7 @@ class Record:
         self.probe = False
         self.yield_to: str | None = None
         self.yield_until: float | None = None
+        self.released = False
         self.since = 0.0
         self.taker: str | None = None
         self.rival: tuple[str, int] | None = None

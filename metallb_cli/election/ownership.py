@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from metallb_cli.election.balance import deal
-from metallb_cli.election.claims import MAX_EPOCH, beats, epoch_after
+from metallb_cli.election.claims import MAX_EPOCH, beats, best, epoch_after
 from metallb_cli.election.damping import Damping
 from metallb_cli.election.electorate import Electorate, Record, Standing, Wish
 from metallb_cli.election.heard import Heard, sort_key
@@ -72,13 +72,15 @@ class Decision:
 
     Attributes:
         claims: answered for, and said in heartbeats.
-        yielding: still answered for, until the named node does, or for 1 s; not said.
+        said: what to say in heartbeats: `claims`, and for a second those for which a better claim has been heard.
+        yielding: still answered for, until the named node does, or for 1 s.
         probe: those of `claims` that nobody is known to have had before: the LAN has to be asked first.
         unsteady: the flag of the heartbeats.
         changes: since the decision before, sorted by address.
     """
 
     claims: Mapping[IPAddress, Claim] = field(default_factory=dict)
+    said: Mapping[IPAddress, Claim] = field(default_factory=dict)
     yielding: Mapping[IPAddress, str] = field(default_factory=dict)
     probe: frozenset[IPAddress] = frozenset()
     unsteady: bool = False
@@ -116,10 +118,12 @@ class Ownership:
         self._timers: list[tuple[float, int, Record]] = []
         self._numbers = itertools.count()
         self._quorum_since: float | None = None
+        self._strong = False
         self._unsteady = True
         self._leaving = False
         self._suspended = False
         self._deaf = False
+        self._unheard_since: dict[str, float] = {}
         self._contested: frozenset[IPAddress] = frozenset()
         self._changes: list[Change] = []
         self._decision = Decision()
@@ -156,6 +160,7 @@ class Ownership:
         """Take in which other speakers are alive, and whether this node hears more than half, itself counted."""
         if not quorum:
             self._quorum_since = None
+            self._strong = False
         elif self._quorum_since is None:
             self._quorum_since = now
         for node in [node for node in self._live if node not in peers and node != self._me]:
@@ -171,6 +176,8 @@ class Ownership:
             if before is None or (before.leaving, before.heard) != (standing.leaving, standing.heard):
                 self._touch(node)
         deaf = any(not standing.heard for node, standing in peers.items() if node != self._me)
+        unheard = [node for node, standing in peers.items() if not standing.heard]
+        self._unheard_since = {node: self._unheard_since.get(node, now) for node in unheard}
         if self._electorate.set_deaf(deaf) or deaf != self._deaf:
             self._dirty.update(self._records.values())
         self._deaf = deaf
@@ -229,8 +236,8 @@ class Ownership:
         """Take in which yielding addresses are not answered for any more."""
         for address in addresses:
             record = self._records.get(address)
-            if record is not None:
-                self._end_yield(record)
+            if record is not None and record.yield_until is not None and not record.released:
+                record.released = self._outdated = True
 
     def fenced(self, now: float) -> None:
         """Take in that this node's heartbeats were late, so that others may have taken over.
@@ -244,6 +251,7 @@ class Ownership:
         self._settled_at = max(self._settled_at, now + self._settle)
         if self._quorum_since is not None:
             self._quorum_since = now
+        self._strong = False
         for record in self._held:
             if record.mine is not None and record.mine.strong:
                 record.mine = replace(record.mine, strong=False)
@@ -278,7 +286,7 @@ class Ownership:
         deadlines = [self._timers[0][0]] if self._timers else []
         if not self._settled:
             deadlines.append(self._settled_at)
-        if self._quorum_since is not None and (self._weak or self._blocked):
+        if self._quorum_since is not None and not self._strong and (self._weak or self._blocked):
             deadlines.append(self._quorum_since + STRENGTH_AFTER)
         if self._live[self._me].unsteady:
             deadlines.append(self._damping.until)
@@ -315,13 +323,22 @@ class Ownership:
         else:
             self._deal = True
         may = self._me in group.nodes
-        if record.mine is not None and owner != self._me:
+        if (
+            owner is None and may and record.mine is not None
+        ):  # until one takes over, the best of the leaving ones answers
+            owner, claim = self._best_of_live(record)
+        if record in self._held and owner != self._me:
             if not may and not group.takers:
                 self._drop(record, Reason.OWNER_NOT_ELIGIBLE)
             elif not may or owner is not None:
                 self._yield(record, owner, claim, now)
-        elif owner is not None:
-            self._hand_to(record, owner)
+        elif record.yield_until is not None:
+            if not may:
+                self._withdraw(record)
+            if owner is not None and owner != self._me:
+                self._hand_to(record, owner)
+            elif owner is not None and record.mine is not None:
+                self._resume(record)
         if owner is not None and owner != self._me and claim is not None and may and not self._leaving:
             if self._requested(record, claim.epoch) == self._me:
                 self._challenge(record, claim, Reason.MOVE_REQUESTED, now)
@@ -331,25 +348,45 @@ class Ownership:
     def _owner(self, record: Record, now: float) -> tuple[str | None, Claim | None]:
         """The owner and its claim; the owner alone when it is not heard."""
         group, me, live = record.group, self._me, self._live
-        if self._deaf and record.taker is not None and not live[record.taker].heard:
+        if self._deaf and record.taker is not None and self._known_by_lease(record, record.taker, now):
             record.top = max(record.top, 1)  # it is answered for there, so no probe will be needed here
             return record.taker, None
         owner: str | None = None
-        best: Claim | None = None
+        leading: Claim | None = None
         for node, claim in record.said.items():
             standing = live.get(node)
             if standing is None or (standing.leaving and not group.leaving):
                 continue
             if node not in group.nodes and group.takers and not self._respected(record, node, claim, now):
                 continue
-            if owner is None or best is None or beats(record.address, node, claim, owner, best):
-                owner, best = node, claim
+            if owner is None or leading is None or beats(record.address, node, claim, owner, leading):
+                owner, leading = node, claim
         mine = record.mine
         if mine is None or me not in group.nodes or (self._leaving and not group.leaving):
-            return owner, best
-        if owner is None or best is None or beats(record.address, me, mine, owner, best):
+            return owner, leading
+        if owner is None or leading is None or beats(record.address, me, mine, owner, leading):
             return me, mine
-        return owner, best
+        return owner, leading
+
+    def _best_of_live(self, record: Record) -> tuple[str | None, Claim | None]:
+        """Who of the live nodes has the best claim, whether or not it counts."""
+        claims = [(node, claim) for node, claim in record.said.items() if node in self._live]
+        if record.mine is not None:
+            claims.append((self._me, record.mine))
+        return best(record.address, claims) or (None, None)
+
+    def _known_by_lease(self, record: Record, node: str, now: float) -> bool:
+        """Whether the address is the node's although nothing is heard of it.
+
+        A node that has just come has a Lease before it sends heartbeats. Until it can be heard nobody yields to it.
+        """
+        if self._live[node].heard:
+            return False
+        since = self._unheard_since.get(node, now)
+        if record not in self._held or now >= since + PATIENCE:
+            return True
+        self._wake(record, since + PATIENCE)
+        return False
 
     def _respected(self, record: Record, node: str, claim: Claim, now: float) -> bool:
         """Whether the claim of a live node counts that may not answer, as this node sees it."""
@@ -360,20 +397,20 @@ class Ownership:
             self._wake(record, record.patience)
         if now < record.patience:
             return True
-        if self._would_beat(record, claim, now):
+        if self._would_beat(record, claim):
             return False
         self._blocked.add(record)
         return True
 
     def _challenge(self, record: Record, claim: Claim, reason: Reason, now: float) -> None:
         """Claim what a live node has and is to keep until it hears the claim."""
-        if not self._settled or not self._would_beat(record, claim, now):
+        if not self._settled or not self._would_beat(record, claim):
             self._blocked.add(record)
         elif now < record.patience:
             self._wake(record, record.patience)
         else:
             self._dispute(record, now)
-            self._claim(record, reason, now)
+            self._claim(record, reason)
 
     def _dispute(self, record: Record, now: float) -> None:
         if now >= record.patience + 2 * LONGEST_PATIENCE:
@@ -381,9 +418,9 @@ class Ownership:
         record.wait = min(2 * record.wait or PATIENCE, LONGEST_PATIENCE)
         record.patience = now + record.wait
 
-    def _would_beat(self, record: Record, claim: Claim, now: float) -> bool:
+    def _would_beat(self, record: Record, claim: Claim) -> bool:
         """Whether a claim made now is better than this one by more than the hash."""
-        return (self._strong(now), epoch_after(record.top)) > (claim.strong, claim.epoch)
+        return (self._strong, epoch_after(record.top)) > (claim.strong, claim.epoch)
 
     def _requested(self, record: Record, epoch: int) -> str | None:
         """The node that a request to move names, if the request counts and the node can have the address."""
@@ -395,16 +432,15 @@ class Ownership:
             return None
         return wish.move_to
 
-    def _claim(self, record: Record, reason: Reason, now: float) -> None:
+    def _claim(self, record: Record, reason: Reason) -> None:
         base = max(record.top, record.wish.move_epoch) if reason is Reason.MOVE_REQUESTED else record.top
-        before = record.owner or record.previous
-        record.probe = record.top == 0
-        strong = self._strong(now)
-        record.mine = Claim(epoch_after(base), strong, record.address in self._contested)
-        record.top = record.mine.epoch
+        before = record.owner or self._former(record)
         self._end_yield(record)
+        record.probe = record.top == 0
+        record.mine = Claim(epoch_after(base), self._strong, record.address in self._contested)
+        record.top = record.mine.epoch
         self._held.add(record)
-        if not strong:
+        if not self._strong:
             self._weak.add(record)
         self._set_owner(record, self._me)
         self._unowned.discard(record)
@@ -418,12 +454,29 @@ class Ownership:
         if reason is Reason.BETTER_CLAIM and claim is not None and claim.epoch > mine.epoch:
             self._alarm(now)
         epoch = mine.epoch if claim is None else claim.epoch
-        self._withdraw(record)
+        if owner is None:
+            self._withdraw(record)
+        self._held.discard(record)
+        self._weak.discard(record)  # it must not become the better claim again
+        self._yields.add(record)
+        record.probe = False
+        record.yield_to, record.yield_until, record.released = owner, now + LONGEST_YIELD, mine.contested
+        self._outdated = True
+        self._wake(record, record.yield_until)
         self._changes.append(Change(record.address, reason, self._me, owner, epoch))
-        if not mine.contested:
-            record.yield_to, record.yield_until = owner, now + LONGEST_YIELD
-            self._yields.add(record)
-            self._wake(record, record.yield_until)
+
+    def _resume(self, record: Record) -> None:
+        """Be the owner again, because the better claim is gone before its maker was seen answering, or soon after."""
+        mine = record.mine
+        assert mine is not None
+        reason = self._why_claimed(record, record.yield_to)
+        self._changes.append(Change(record.address, reason, record.yield_to, self._me, mine.epoch))
+        self._yields.discard(record)
+        record.yield_to = record.yield_until = None
+        self._held.add(record)
+        if not mine.strong:
+            self._weak.add(record)
+        self._outdated = True
 
     def _hand_to(self, record: Record, owner: str) -> None:
         """Take in that it is this node that takes over, if the address is being yielded."""
@@ -444,7 +497,7 @@ class Ownership:
 
     def _drop(self, record: Record, reason: Reason) -> None:
         """Stop answering at once."""
-        if record.mine is not None:
+        if record in self._held and record.mine is not None:
             self._changes.append(Change(record.address, reason, self._me, None, record.mine.epoch))
         self._withdraw(record)
         self._end_yield(record)
@@ -459,6 +512,7 @@ class Ownership:
 
     def _end_yield(self, record: Record) -> None:
         if record.yield_until is not None:
+            self._withdraw(record)
             record.yield_to = record.yield_until = None
             self._yields.discard(record)
             self._outdated = True
@@ -513,7 +567,7 @@ class Ownership:
             if not self._electorate.by_hash:
                 record.taker = taker
             if taker == self._me and self._settled:
-                self._claim(record, self._why_claimed(record), now)
+                self._claim(record, self._why_claimed(record, self._former(record)))
             else:
                 self._hand_to(record, taker)
 
@@ -529,8 +583,7 @@ class Ownership:
             return record.taker
         return self._requested(record, record.top)
 
-    def _why_claimed(self, record: Record) -> Reason:
-        previous = record.previous
+    def _why_claimed(self, record: Record, previous: str | None) -> Reason:
         if previous is None:
             return Reason.CLAIMED
         if self._requested(record, record.top) == self._me:
@@ -541,6 +594,12 @@ class Ownership:
         if standing is None:
             return Reason.OWNER_DIED
         return Reason.CLAIMED if previous in record.group.nodes else Reason.OWNER_NOT_ELIGIBLE
+
+    def _former(self, record: Record) -> str | None:
+        """The last owner, or, when there was none as this node saw it, who claims nevertheless."""
+        if record.previous is not None:
+            return record.previous
+        return self._best_of_live(record)[0]
 
     def _touch(self, node: str) -> None:
         """Look again at the addresses for which it matters that the node came, went, or leaves."""
@@ -563,9 +622,6 @@ class Ownership:
         self._unsteady = True
         self._stand()
 
-    def _strong(self, now: float) -> bool:
-        return self._quorum_since is not None and now >= self._quorum_since + STRENGTH_AFTER
-
     def _wake(self, record: Record, at: float) -> None:
         heapq.heappush(self._timers, (at, next(self._numbers), record))
 
@@ -578,7 +634,8 @@ class Ownership:
         if not self._settled and now >= self._settled_at:
             self._settled = self._deal = True
             self._look_at_blocked()
-        if self._strong(now):
+        if not self._strong and self._quorum_since is not None and now >= self._quorum_since + STRENGTH_AFTER:
+            self._strong = True
             self._look_at_blocked()
             for record in self._weak:
                 if record.mine is not None:
@@ -601,11 +658,12 @@ class Ownership:
             self._outdated = False
             held = sorted(self._held, key=_sort_key)
             self._decision = Decision(
-                claims={record.address: record.mine for record in held if record.mine is not None},
+                claims=_claims(held),
+                said=_claims(sorted(self._held | self._yields, key=_sort_key)) if self._yields else _claims(held),
                 yielding={
                     record.address: record.yield_to
                     for record in sorted(self._yields, key=_sort_key)
-                    if record.yield_to is not None
+                    if record.yield_to is not None and not record.released
                 },
                 probe=frozenset(record.address for record in held if record.probe),
                 unsteady=self._unsteady,
@@ -615,6 +673,10 @@ class Ownership:
         changes = tuple(sorted(self._changes, key=lambda change: sort_key(change.address)))
         self._changes = []
         return replace(self._decision, changes=changes)
+
+
+def _claims(records: Iterable[Record]) -> dict[IPAddress, Claim]:
+    return {record.address: record.mine for record in records if record.mine is not None}
 
 
 def _sort_key(record: Record) -> tuple[int, int]:

@@ -254,8 +254,37 @@ def test_when_the_better_claim_is_gone_during_the_yield_the_node_answers_as_owne
     node.hears("b", A_FIRST, epoch=2)
     node.live()
     decision = node.decide()
-    assert decision.claims == {A_FIRST: Claim(3)}
+    assert decision.claims == {A_FIRST: Claim(1)}
     assert decision.yielding == {}
+    assert decision.changes == (Change(A_FIRST, Reason.OWNER_DIED, "b", "a", 1),)
+
+
+def test_a_claim_is_still_said_for_a_second_after_a_better_one_was_heard():
+    """Somebody may hear late of the new owner; without this he would take the address for free."""
+    node = OneNode("a")
+    node.want(A_FIRST)
+    node.hears("b", A_FIRST, epoch=2)
+    node.ownership.released(frozenset({A_FIRST}))
+    decision = node.after(0.99)
+    assert decision.said == {A_FIRST: Claim(1)}
+    assert not decision.claims
+    assert not decision.yielding
+    assert not node.after(0.01).said
+
+
+def test_a_claim_of_a_node_that_may_not_answer_any_more_is_not_said_any_more():
+    node = OneNode("a")
+    node.want(A_FIRST)
+    assert not node.want(A_FIRST, nodes=("b", "c")).said
+
+
+def test_a_weak_claim_does_not_become_strong_after_a_better_one_was_heard():
+    node = OneNode("a", peers=(), quorum=False)
+    node.want(A_FIRST)
+    node.live("b", "c")
+    node.after(0.5)
+    node.hears("b", A_FIRST)
+    assert node.after(0.9).said == {A_FIRST: Claim(1, strong=False)}
 
 
 def test_an_address_that_another_host_has_is_given_up_without_a_yield():
@@ -323,6 +352,26 @@ def test_the_last_one_that_was_leaving_hands_over_when_another_one_comes():
     node.live("b")
     assert node.decide().claims == {A_FIRST: Claim(1)}
     assert node.hears("b", A_FIRST, epoch=2).yielding == {A_FIRST: "b"}
+
+
+def test_of_two_leaving_nodes_that_have_an_address_the_worse_one_yields():
+    node = OneNode("a")
+    node.want(A_FIRST)
+    node.ownership.set_leaving(True)
+    node.live("c", b=Standing(leaving=True))
+    assert node.decide().claims
+    assert A_FIRST in node.hears("b", A_FIRST, epoch=2).yielding
+    assert not node.after(60).claims
+
+
+def test_a_leaving_node_that_yielded_to_one_that_leaves_too_goes_on_yielding():
+    node = OneNode("a")
+    node.want(A_FIRST)
+    node.ownership.set_leaving(True)
+    node.hears("b", A_FIRST, epoch=2)
+    node.live("c", b=Standing(leaving=True))
+    assert node.decide().yielding
+    assert not node.decide().claims
 
 
 # -- who may answer
@@ -501,8 +550,17 @@ def test_an_address_is_yielded_to_a_node_that_cannot_say_that_it_has_it():
     node = OneNode("a", peers=())
     node.want(B_FIRST)
     node.live(b=UNHEARD)
-    assert node.decide().yielding == {B_FIRST: "b"}
+    assert node.after(2.0).yielding == {B_FIRST: "b"}
     assert node.after(1.0).yielding == {}
+
+
+def test_nothing_is_yielded_to_a_node_that_is_not_heard_yet_because_it_starts():
+    node = OneNode("a", peers=())
+    node.want(B_FIRST)
+    node.live(b=UNHEARD)
+    assert not node.after(1.9).yielding
+    node.live("b")
+    assert node.after(60).claims == {B_FIRST: Claim(1)}
 
 
 def test_when_heartbeats_are_heard_at_last_the_owner_stays():
