@@ -323,9 +323,7 @@ class Ownership:
         else:
             self._deal = True
         may = self._me in group.nodes
-        if (
-            owner is None and may and record.mine is not None
-        ):  # until one takes over, the best of the leaving ones answers
+        if owner is None and may and record.mine is not None:  # until one takes over, one of the leaving nodes answers
             owner, claim = self._best_of_live(record)
         if record in self._held and owner != self._me:
             if not may and not group.takers:

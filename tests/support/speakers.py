@@ -57,7 +57,7 @@ class Speaker:
         if self.stalled:
             return
         beacon, ownership = self.beacon, self.ownership
-        if self.fence.check(beacon.lease, beacon.timeout, now):
+        if self.fence.check(beacon.lease, beacon.sent_at, beacon.timeout, now):
             ownership.fenced(now)
         frames, self.inbox = self.inbox, []
         for frame in frames:
