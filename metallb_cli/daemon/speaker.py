@@ -337,7 +337,7 @@ class Speaker:
             ranges=tuple(merge_ranges(ranges)),
             probe=tuple(a for a in addresses if a in decision.probe),
             yielding=tuple(a for a in addresses if a in decision.yielding),
-            claims=dict(decision.claims),
+            claims=dict(decision.said),
             leaving=leaving,
             unsteady=decision.unsteady,
         )

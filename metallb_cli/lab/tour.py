@@ -32,7 +32,6 @@ class Failover:
     """What a client saw of a node's death.
 
     Attributes:
-        lease: seconds after which the other speakers count a silent one as dead.
         dead: the node that held the address.
         heir: the node that took over.
         seconds: from the death to the first answer.
@@ -42,7 +41,6 @@ class Failover:
         owner_after_return: who held the address at the end.
     """
 
-    lease: float
     dead: str
     heir: str
     seconds: float
@@ -153,11 +151,10 @@ def _fail_over(lab: Lab, view: LabView, address: IPv4Address, owner: str, prober
         settled = time.monotonic()
         lab.wait(lambda: prober.wait_for_answer(settled + BEFORE, 0.1), "probes being answered", ANSWER_TIMEOUT)
         after = lab.wait(lambda: _owner(lab, address), "an owner in the ARP cache", ANSWER_TIMEOUT)
-        step.detail = f"{after} has {address}"
+        step.detail = f"{after} {'keeps' if after == heir else 'has'} {address}"
     probes = prober.stop()
     lost = [probe for probe in probes if probe.answer is None]
     return Failover(
-        lease=before.duration if before is not None else 0.0,
         dead=owner,
         heir=heir,
         seconds=seconds,
@@ -189,8 +186,7 @@ def summarize(view: LabView, service: Service, owner: str, failover: Failover | 
         facts += [
             (
                 "node death",
-                f"{failover.dead} -> {failover.heir} in {failover.seconds:.2f} s; a speaker's Lease lasts "
-                f"{failover.lease:g} s",
+                f"{failover.dead} -> {failover.heir} in {failover.seconds:.2f} s",
             ),
             (
                 "probes",
