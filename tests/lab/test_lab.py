@@ -118,7 +118,7 @@ def test_the_tour_shows_an_address_three_pods_and_a_failover_in_half_a_minute(la
     assert moved, run.output
     assert moved[1] == "node3"  # MetalLB's election order for 172.30.1.96: node3, node1, node2
     assert moved[2] == "node1"
-    assert 1.0 < float(moved[3]) < 12.0
+    assert 0.1 < float(moved[3]) < 5.0, "heartbeats are missed long before the Lease of 6 s has expired"
     assert re.search(r"probes +\d+ lost of \d+", run.output)
     assert took < 45, f"{took:.0f} s"
     run.assert_nothing_left()
