@@ -158,12 +158,15 @@ class Ownership:
 
     def set_live(self, peers: Mapping[str, Standing], quorum: bool, now: float) -> None:
         """Take in which other speakers are alive, and whether this node hears more than half, itself counted."""
-        if not quorum:
+        gone = [node for node in self._live if node not in peers and node != self._me]
+        # The nodes of a part that is cut off are lost one after the other, and the first ones still leave a majority.
+        lost = any(not self._live[node].leaving for node in gone)
+        if not quorum or lost:
             self._quorum_since = None
             self._strong = False
-        elif self._quorum_since is None:
+        if quorum and self._quorum_since is None:
             self._quorum_since = now
-        for node in [node for node in self._live if node not in peers and node != self._me]:
+        for node in gone:
             self._gone[node] = self._live[node]
             self._electorate.set_standing(node, None)
             self._touch(node)

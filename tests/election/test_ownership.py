@@ -168,7 +168,7 @@ def test_when_the_owner_dies_the_next_one_takes_over_at_once_and_without_probing
     node.want(A_FIRST)
     node.live("c")
     decision = node.decide()
-    assert decision.claims == {A_FIRST: Claim(5)}
+    assert decision.claims == {A_FIRST: Claim(5, strong=False)}
     assert not decision.probe
     assert decision.changes == (Change(A_FIRST, Reason.OWNER_DIED, "b", "a", 5),)
 
@@ -227,6 +227,40 @@ def test_a_strong_claim_stays_strong_when_the_others_are_lost():
     node.want(A_FIRST)
     node.live(quorum=False)
     assert node.after(60).claims == {A_FIRST: Claim(1)}
+
+
+def test_what_is_taken_from_a_node_that_was_lost_is_weak_until_a_second_has_passed_without_losing_more():
+    node = OneNode("a")
+    node.hears("b", A_FIRST)
+    node.want(A_FIRST)
+    node.live("c")
+    assert node.decide().claims == {A_FIRST: Claim(2, strong=False)}
+    assert node.after(0.9).claims == {A_FIRST: Claim(2, strong=False)}
+    assert node.after(0.2).claims == {A_FIRST: Claim(2)}
+
+
+def test_what_is_taken_from_a_node_that_was_leaving_is_strong_at_once():
+    node = OneNode("a")
+    node.hears("b", A_FIRST)
+    node.want(A_FIRST)
+    node.live("c", b=Standing(leaving=True))
+    node.live("c")
+    assert node.decide().claims == {A_FIRST: Claim(2)}
+
+
+def test_when_a_lan_breaks_into_equal_parts_and_heals_every_address_goes_back_to_where_it_was():
+    theirs = address_preferring("c", "a", "b", "d")
+    node = OneNode("a", peers=("b", "c", "d"))
+    node.hears("c", theirs)
+    node.want(theirs, nodes=("a", "b", "c", "d"))
+    node.live("b", "d")  # the first of the other part; three of four are a majority still
+    assert node.decide().claims == {theirs: Claim(2, strong=False)}
+    node.live("b", quorum=False)
+    assert node.after(60).claims == {theirs: Claim(2, strong=False)}
+    node.live("b", "c", "d")
+    decision = node.hears("c", theirs)
+    assert decision.claims == {}
+    assert decision.yielding == {theirs: "c"}
 
 
 # -- yielding
