@@ -70,6 +70,10 @@ class Reason(enum.Enum):
     NODE_DRAINING = "nodeDraining"
     UNEXPECTED_HOLDER = "UnexpectedHolder"
     NO_CONTROLLER = "NoController"
+    # -- how speakers hear each other
+    ISOLATED = "Isolated"
+    NO_HEARTBEATS = "NoHeartbeats"
+    SETTINGS_DIFFER = "SettingsDiffer"
     # -- a network interface
     USABLE = "usable"
     INTERFACE_EXCLUDED = "excludedByName"

@@ -110,6 +110,11 @@ class Membership:
         return self._times.duration
 
     @property
+    def renew(self) -> float:
+        """Seconds between two renewals of this speaker's Lease."""
+        return self._times.renew
+
+    @property
     def outage_seconds(self) -> float:
         """How long the API server has not answered; 0 when it does."""
         since = self._outage_since

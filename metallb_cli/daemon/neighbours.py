@@ -20,10 +20,9 @@ from metallb_cli.reconcile.lease_notes import (
     ANNOUNCING,
     CLAIMS,
     SPEAKER,
-    SpeakerNote,
     decode_addresses,
     decode_claims,
-    decode_speaker,
+    speaker_note,
 )
 from metallb_cli.reconcile.liveness import node_of
 from metallb_cli.reconcile.standings import LeasedSpeaker, Standings, standings
@@ -229,12 +228,6 @@ class Neighbours:
             del self._notes[node]
             ownership.forget(node)
         self._heartbeats_since = {key: at for key, at in self._heartbeats_since.items() if key[0] in leased}
-
-
-def speaker_note(lease: Lease | None) -> SpeakerNote:
-    """What a speaker says on its Lease of how it runs; one that says nothing says nothing."""
-    text = lease.annotation(SPEAKER) if lease is not None else None
-    return decode_speaker(text or "") or SpeakerNote()
 
 
 def _sections(lease: Lease) -> Iterable[Section]:

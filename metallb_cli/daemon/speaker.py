@@ -20,7 +20,7 @@ from metallb_cli import config
 from metallb_cli.daemon.announcements import Announcements
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import Membership
-from metallb_cli.daemon.neighbours import Neighbours, speaker_note
+from metallb_cli.daemon.neighbours import Neighbours
 from metallb_cli.daemon.ports import Events, Link, Recorder, SpeakerFeeds, SpeakerMetrics
 from metallb_cli.election import Decision, Mode, Ownership, Wish
 from metallb_cli.errors import LinkError
@@ -37,7 +37,9 @@ from metallb_cli.reconcile.lease_notes import (
     SpeakerNote,
     encode_addresses,
     encode_claims,
+    encode_contested,
     encode_speaker,
+    speaker_note,
 )
 
 log = logging.getLogger(__name__)
@@ -365,11 +367,13 @@ class Speaker:
             api_outage=options.on_api_outage.value,
             interval=options.heartbeat_interval if self._sends_heartbeats else 0.0,
             misses=options.heartbeat_misses,
+            renew=self._membership.renew,
             live_peers=len(live),
             peers=tuple(live),
             leaving=self._sent.leaving,
             unsteady=self._sent.unsteady,
             fenced=state.fenced,
+            contested=encode_contested(state.contested),
         )
         if state.announced is not self._announced:
             self._announced = state.announced

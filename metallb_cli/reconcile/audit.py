@@ -12,23 +12,25 @@ from dataclasses import dataclass, field, replace
 
 from metallb_cli.allocator import Allocator, PoolUsage
 from metallb_cli.election import Mode
-from metallb_cli.model import Endpoints, IPAddress, Lease, Node, Pool, Reason, Service, ServiceKey
+from metallb_cli.election.claims import best
+from metallb_cli.model import Claim, Endpoints, IPAddress, Lease, Node, Pool, Reason, Service, ServiceKey
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
-from metallb_cli.reconcile.explain import explain, explain_interface
+from metallb_cli.reconcile.explain import explain, explain_conflict
 from metallb_cli.reconcile.findings import find_problems
-from metallb_cli.reconcile.interface_notes import INTERFACES, InterfaceNote, decode_interfaces, reach
-from metallb_cli.reconcile.lease_notes import ANNOUNCING, SPEAKER, decode_addresses, decode_speaker
+from metallb_cli.reconcile.interface_notes import INTERFACES, decode_interfaces, reach
+from metallb_cli.reconcile.lease_notes import ANNOUNCING, decode_addresses, speaker_note
 from metallb_cli.reconcile.liveness import node_of
 from metallb_cli.reconcile.report import (
+    ClaimReport,
     ConfigurationReport,
     ControllerReport,
-    InterfaceReport,
     PoolReport,
     Report,
     ServiceReport,
     SpeakerReport,
 )
 from metallb_cli.reconcile.service import ServicePlan, Stranded, adopt, adoption_order, plan_service
+from metallb_cli.reconcile.speaker_report import claim_reports, claims_on, speaker_report, with_expected_peers
 
 OFF_NETWORK = "no node has an IP address on its network, so clients need a route to it"
 """Said of an announced address that may be meant so, or a mistake in a pool."""
@@ -100,14 +102,15 @@ class Snapshot:
 
 def audit(snapshot: Snapshot) -> Report:
     """Explain every address, pool and speaker, and list what is wrong."""
-    speakers = tuple(_speaker(node, observed, snapshot.nodes) for node, observed in by_node(snapshot.speakers))
+    leases = by_node(snapshot.speakers)
+    speakers = with_expected_peers(_speaker(node, observed, snapshot.nodes) for node, observed in leases)
     services = [service for service in snapshot.services if service.is_load_balancer]
     usage, plans = _plan(services, snapshot)
     configuration = _configuration(snapshot.configuration)
     pools = tuple(_pool(pool, usage[pool.name]) for pool in snapshot.configuration.pools or ())
     rows = tuple(_services(services, plans, speakers, snapshot))
     controller = _controller(snapshot.controller)
-    problems = find_problems(rows, pools, speakers, configuration, controller)
+    problems = find_problems(rows, pools, speakers, configuration, controller, snapshot.now)
     return Report(
         snapshot.namespace, snapshot.now, not problems, configuration, pools, rows, speakers, controller, problems
     )
@@ -120,23 +123,8 @@ def by_node(leases: Iterable[ObservedLease]) -> list[tuple[str, ObservedLease]]:
 
 
 def _speaker(node: str, observed: ObservedLease, nodes: Mapping[str, Node]) -> SpeakerReport:
-    note = observed.lease.annotation(ANNOUNCING)
-    announced = decode_addresses(note or "")
-    return SpeakerReport(
-        node=node,
-        state="draining" if observed.state == "live" and node in nodes and nodes[node].draining else observed.state,
-        age=observed.age,
-        interfaces=tuple(
-            InterfaceReport(i.name, i.verdict, tuple(map(str, i.networks or ())), explain_interface(i))
-            for i in _interfaces(observed)
-        ),
-        addresses=tuple(str(a) for a in sorted(announced.addresses, key=lambda a: (a.version, int(a)))),
-        complete=announced.complete and note is not None,
-    )
-
-
-def _interfaces(observed: ObservedLease) -> tuple[InterfaceNote, ...]:
-    return decode_interfaces(observed.lease.annotation(INTERFACES) or "")
+    draining = observed.state == "live" and node in nodes and nodes[node].draining
+    return speaker_report(node, observed.lease, "draining" if draining else observed.state, observed.age)
 
 
 def _controller(observed: ObservedLease | None) -> ControllerReport | None:
@@ -191,6 +179,7 @@ def _services(
         for address in speaker.addresses if speaker.live else ():
             holders[address].append(speaker.node)
     silent = frozenset(speaker.node for speaker in speakers if speaker.live and not speaker.complete)
+    claims = {node: claim_reports(o.lease) for node, o in by_node(snapshot.speakers) if o.state == "live"}
     for service in sorted(services, key=lambda s: s.key):
         plan = plans[service.key]
         if plan.reason is Reason.OTHER_CLASS:
@@ -199,23 +188,18 @@ def _services(
             yield _without_address(service, plan, snapshot)
         else:
             for verdict in judge(as_daemons_see(service, snapshot.configuration), state):
-                row = _with_address(service, plan, verdict, snapshot)
+                claim = claims[verdict.owner].get(verdict.address) if verdict.owner in claims else None
+                row = _with_address(service, plan, verdict, claim, snapshot)
                 if verdict.owner is not None and state.candidates.off_network(verdict.address):
                     row = replace(row, explanation=f"{row.explanation}; {OFF_NETWORK}")
                 observed = tuple(holders.get(str(verdict.address), ()))
-                yield replace(row, holders=observed, agrees=_agrees(row.owner, observed, silent))
+                yield replace(row, holders=observed, agrees=_agrees(row, observed, silent))
 
 
 def cluster_state(snapshot: Snapshot) -> ClusterState:
     """Return what the speakers judge all Services by, as far as it can be seen from outside."""
     leases = by_node(snapshot.speakers)
-    live = [(node, observed.lease) for node, observed in leases if observed.state == "live"]
-    holders: defaultdict[IPAddress, list[str]] = defaultdict(list)
-    if all(_sticky(lease) for _, lease in live):
-        for node, lease in live:
-            for address in decode_addresses(lease.annotation(ANNOUNCING) or "").addresses:
-                holders[address].append(node)
-    reached = {node: reach(_interfaces(observed)) for node, observed in leases}
+    reached = {node: reach(decode_interfaces(observed.lease.annotation(INTERFACES) or "")) for node, observed in leases}
     return ClusterState(
         pools=snapshot.configuration.pools or (),
         nodes=snapshot.nodes,
@@ -223,14 +207,33 @@ def cluster_state(snapshot: Snapshot) -> ClusterState:
         endpoints=snapshot.endpoints,
         ignore_exclude_lb=snapshot.ignore_exclude_lb,
         reach={node: known for node, known in reached.items() if known is not None},
-        holders=holders,
+        holders=_holders({node: observed.lease for node, observed in leases if observed.state == "live"}, snapshot),
     )
 
 
-def _sticky(lease: Lease) -> bool:
-    """Whether a speaker keeps what it has; those that do not, and those of older versions, go by the hash."""
-    note = decode_speaker(lease.annotation(SPEAKER) or "")
-    return note is not None and note.election == Mode.STICKY.value
+def _holders(live: Mapping[str, Lease], snapshot: Snapshot) -> Mapping[IPAddress, list[str]]:
+    """Return who has each address: of those that claim it the one with the best claim, else all that announce it.
+
+    Nobody has anything while a speaker lives that does not keep what it has, or is of an older version: it goes by the
+    hash. The claim of a node that is leaving counts when no other node claims the address.
+    """
+    notes = {node: speaker_note(lease) for node, lease in live.items()}
+    if any(note.election != Mode.STICKY.value for note in notes.values()):
+        return {}
+    holders: defaultdict[IPAddress, list[str]] = defaultdict(list)
+    claims: defaultdict[IPAddress, dict[str, Claim]] = defaultdict(dict)
+    for node, lease in live.items():
+        for address in decode_addresses(lease.annotation(ANNOUNCING) or "").addresses:
+            holders[address].append(node)
+        for address, claim in claims_on(lease).items():
+            claims[address][node] = claim
+    leaving = {node for node, note in notes.items() if note.leaving}
+    leaving |= {name for name, node in snapshot.nodes.items() if node.draining}
+    for address, by in claims.items():
+        found = best(address, [(node, claim) for node, claim in by.items() if node not in leaving] or by.items())
+        if found is not None:
+            holders[address] = [found[0]]
+    return holders
 
 
 def as_daemons_see(service: Service, configuration: ConfigurationState) -> Service:
@@ -243,11 +246,11 @@ def as_daemons_see(service: Service, configuration: ConfigurationState) -> Servi
     return service
 
 
-def _agrees(owner: str | None, holders: tuple[str, ...], silent: frozenset[str]) -> bool | None:
-    expected = () if owner is None else (owner,)
+def _agrees(row: ServiceReport, holders: tuple[str, ...], silent: frozenset[str]) -> bool | None:
+    expected = () if row.owner is None or row.contested else (row.owner,)
     if holders == expected:
         return True
-    return None if not holders and owner in silent else False
+    return None if not holders and row.owner in silent else False
 
 
 def _row(service: Service, address: IPAddress | None, reason: str, explanation: str, action: str = "") -> ServiceReport:
@@ -286,9 +289,16 @@ def _without_address(service: Service, plan: ServicePlan, snapshot: Snapshot) ->
     )
 
 
-def _with_address(service: Service, plan: ServicePlan, verdict: Verdict, snapshot: Snapshot) -> ServiceReport:
-    explanation, action = explain(verdict, snapshot.namespace)
-    reason = verdict.reason
+def _with_address(
+    service: Service, plan: ServicePlan, verdict: Verdict, claim: ClaimReport | None, snapshot: Snapshot
+) -> ServiceReport:
+    if claim is not None and claim.contested:
+        announcement = Reason.ADDRESS_CONFLICT
+        explanation, action = explain_conflict(str(verdict.address), claim.mac)
+    else:
+        announcement = verdict.reason
+        explanation, action = explain(verdict, snapshot.namespace)
+    reason = announcement
     if snapshot.configuration.pools is not None:
         if verdict.address not in plan.addresses:
             reason = Reason.CLEARED
@@ -299,13 +309,16 @@ def _with_address(service: Service, plan: ServicePlan, verdict: Verdict, snapsho
         elif plan.cause:
             # The planner knows more about an address that is not ours than the judge.
             judged = "" if verdict.reason is Reason.NOT_ALLOWED else f"{explanation}; "
-            reason, explanation, action = plan.reason, f"{judged}{plan.cause}", plan.remedy
+            explanation = f"{judged}{plan.cause}"
+            if announcement is not Reason.ADDRESS_CONFLICT:
+                reason, action = plan.reason, plan.remedy
     return replace(
         _row(service, verdict.address, reason.value, explanation, action),
-        announcement=verdict.reason.value,
+        announcement=announcement.value,
         pool=plan.pool or service.allocated_pool or None,
         protocol=verdict.protocol.value if verdict.protocol else None,
         owner=verdict.owner,
+        claim=claim,
         candidates=verdict.candidates,
         excluded={node: why.value for node, why in verdict.excluded.items()},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metallb_cli.layer2.probing import REPROBE_PERIOD
 from metallb_cli.model import Reason
 from metallb_cli.reconcile.announce import Verdict
 from metallb_cli.reconcile.interface_notes import InterfaceNote
@@ -71,6 +72,20 @@ def explain(verdict: Verdict, namespace: str) -> tuple[str, str]:
             )
         case _:
             return "not announced: no speaker is alive", f"look at the speakers: {speakers}"
+
+
+def explain_conflict(address: str, mac: str | None) -> tuple[str, str]:
+    """Return why an address that another host has is not announced, and what to do about it.
+
+    Args:
+        address: as text.
+        mac: of that host; None when not known.
+    """
+    host = f"the machine with MAC address {mac}" if mac else "another machine"
+    return (
+        f"not announced: {host} has {address} already",
+        f"take it off that machine or out of the pool; it is tried again every {REPROBE_PERIOD:g} s",
+    )
 
 
 _INTERFACES = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from metallb_cli.model import Reason
+from metallb_cli.reconcile import speaker_findings
+from metallb_cli.reconcile.explain import names
 from metallb_cli.reconcile.report import (
     ConfigurationReport,
     ControllerReport,
@@ -13,9 +15,6 @@ from metallb_cli.reconcile.report import (
     ServiceReport,
     SpeakerReport,
 )
-
-SHOWN = 5
-"""How many addresses a sentence names before it says how many more there are."""
 
 QUIET = frozenset({Reason.NO_ENDPOINTS.value, Reason.ANNOUNCED.value})
 """States of an announcement that are no problem of ours: a Service without ready pods is its owner's business."""
@@ -27,8 +26,12 @@ def find_problems(
     speakers: Sequence[SpeakerReport],
     configuration: ConfigurationReport,
     controller: ControllerReport | None,
+    taken: float,
 ) -> tuple[Finding, ...]:
-    """List the problems: first what breaks traffic now, then what will, then what has stopped."""
+    """List the problems: first what breaks traffic now, then what will, then what has stopped.
+
+    `taken` is when all of it was read, in seconds since the epoch.
+    """
     return (
         *_several_holders(services),
         *_wrong_holder(services),
@@ -36,10 +39,14 @@ def find_problems(
         *_owner_not_holding(services),
         *_not_announced(services, speakers),
         *_without_interface(speakers),
+        *speaker_findings.fenced(speakers),
+        *speaker_findings.isolated(speakers, taken),
         *_with_reason(services, stranded=True),
         *_with_reason(services, stranded=False),
         *_exhausted(services, pools),
         *_configuration(configuration),
+        *speaker_findings.without_heartbeats(speakers, taken),
+        *speaker_findings.different_settings(speakers),
         *_stopped(speakers, controller),
     )
 
@@ -49,22 +56,27 @@ def _several_holders(services: Sequence[ServiceReport]) -> Iterator[Finding]:
     for row in {row.address: row for row in reversed(services)}.values():
         if len(row.holders) > 1:
             yield _finding(
-                Reason.UNEXPECTED_HOLDER, row, f"{row.address} is announced by {_some(row.holders)}; {_should(row)}"
+                Reason.UNEXPECTED_HOLDER,
+                row,
+                f"{len(row.holders)} nodes answer for {row.address}: {names(row.holders)}; {_should(row)}",
             )
 
 
 def _wrong_holder(services: Sequence[ServiceReport]) -> Iterator[Finding]:
     for row in services:
-        if row.owner is None and len(row.holders) == 1:
+        if (row.owner is None or row.contested) and len(row.holders) == 1:
             yield _finding(
                 Reason.UNEXPECTED_HOLDER, row, f"{row.address} is announced by {row.holders[0]}; {_should(row)}"
             )
 
 
 def _should(row: ServiceReport) -> str:
-    if row.owner is None:
+    if row.owner is None or row.contested:
         return f"nobody should ({row.announcement}); if this lasts, restart the speaker there"
-    return f"only {row.owner} should; if this lasts, restart the speakers on the other nodes"
+    return (
+        f"only {row.owner} should; if this lasts, they do not hear each other: look at the LAN between them, "
+        "then restart the speakers on the other nodes"
+    )
 
 
 def _strange_addresses(services: Sequence[ServiceReport], speakers: Sequence[SpeakerReport]) -> Iterator[Finding]:
@@ -75,18 +87,18 @@ def _strange_addresses(services: Sequence[ServiceReport], speakers: Sequence[Spe
             yield Finding(
                 Reason.UNEXPECTED_HOLDER.value,
                 speaker.node,
-                f"{speaker.node} announces {_some(strange)}, which no Service has; "
+                f"{speaker.node} announces {names(strange)}, which no Service has; "
                 "if this lasts, restart the speaker on that node",
             )
 
 
 def _owner_not_holding(services: Sequence[ServiceReport]) -> Iterator[Finding]:
     for row in services:
-        if row.owner is not None and row.agrees is False and row.owner not in row.holders:
+        if row.owner is not None and row.agrees is False and not row.contested and row.owner not in row.holders:
             yield _finding(
                 Reason.OWNER_NOT_HOLDING,
                 row,
-                f"{row.owner} should announce {row.address}, but {_some(row.holders) or 'nobody'} does; "
+                f"{row.owner} should announce {row.address}, but {names(row.holders) or 'nobody'} does; "
                 f"if this lasts, look at the interfaces and the log of the speaker on {row.owner}",
             )
 
@@ -99,7 +111,7 @@ def _not_announced(services: Sequence[ServiceReport], speakers: Sequence[Speaker
             yield Finding(
                 Reason.NO_SPEAKER.value,
                 "speakers",
-                f"no speaker is alive, so nobody announces {_some(nobody)}; start the speaker DaemonSet",
+                f"no speaker is alive, so nobody announces {names(nobody)}; start the speaker DaemonSet",
             )
         rows = [row for row in rows if row.announcement != Reason.NO_SPEAKER.value]
     for row in rows:
@@ -116,7 +128,7 @@ def _without_interface(speakers: Sequence[SpeakerReport]) -> Iterator[Finding]:
                 Reason.NODE_NO_INTERFACE.value,
                 speaker.node,
                 f"the speaker on {speaker.node} has no usable interface, so it answers for nothing: "
-                f"{_some(why) or 'all are excluded by their names (--exclude)'}",
+                f"{names(why) or 'all are excluded by their names (--exclude)'}",
             )
 
 
@@ -192,8 +204,3 @@ def _advice(row: ServiceReport) -> str:
 
 def _ago(age: float | None) -> str:
     return "at an unknown time" if age is None else f"{age:.0f} s ago"
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN])
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"

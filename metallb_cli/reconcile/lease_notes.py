@@ -7,11 +7,13 @@ hand.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 
-from metallb_cli.model import AddressRange, Claim, IPAddress, merge_ranges, parse_address
+from metallb_cli.model import AddressRange, Claim, Conflict, IPAddress, Lease, merge_ranges, parse_address
 
 ANNOUNCING = "metallb.io/announcing"
 CLAIMS = "metallb.io/claims"
@@ -29,6 +31,9 @@ MAX_SPEAKER = 20_000
 MAX_PEERS = 50
 """Names of peers that a note lists; their number is always there."""
 
+MAX_CONTESTED = 50
+"""Contested addresses that a note lists with their MAC addresses; the claims say of each one that it is contested."""
+
 MAX_ADDRESSES = 100_000
 """A note that claims more is read up to here, so that a range like ::/0 costs nothing."""
 
@@ -40,6 +45,8 @@ MAX_EPOCH = (1 << 32) - 1
 
 WEAK, CONTESTED = "w", "c"
 """Marks behind an epoch."""
+
+_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,14 @@ class SpeakerNote:
         api_outage: what `--on-api-outage` is.
         interval: seconds between two heartbeats; 0 when it sends none.
         misses: intervals without a heartbeat after which others take it for dead.
+        renew: seconds between two renewals of its Lease; 0 when it did not say.
         live_peers: how many other speakers it hears on the LAN, and they it.
         peers: their names, sorted; of many only the first.
         leaving: it asks others to take over.
         unsteady: it gets nothing new while a steady node lives.
         fenced: it answers for nothing, because its heartbeats were late.
+        contested: `ADDRESS MAC` for addresses of this node that it does not answer for, because another host has them;
+            of many only the first. `encode_contested` writes them.
     """
 
     boot: int = 0
@@ -80,11 +90,13 @@ class SpeakerNote:
     api_outage: str = ""
     interval: float = 0.0
     misses: int = 0
+    renew: float = 0.0
     live_peers: int = 0
     peers: tuple[str, ...] = ()
     leaving: bool = False
     unsteady: bool = False
     fenced: bool = False
+    contested: tuple[str, ...] = ()
 
 
 def encode_addresses(addresses: Iterable[IPAddress]) -> str:
@@ -183,8 +195,9 @@ def _run(text: str) -> AddressRange | None:
 
 
 def encode_speaker(note: SpeakerNote) -> str:
-    """Write the note as a JSON object with its attributes as keys; of the peers, at most MAX_PEERS names."""
-    return json.dumps({f.name: getattr(note, f.name) for f in fields(note)} | {"peers": note.peers[:MAX_PEERS]})
+    """Write the note as a JSON object with its attributes as keys; of lists, at most MAX_PEERS and MAX_CONTESTED."""
+    bounded = {"peers": note.peers[:MAX_PEERS], "contested": note.contested[:MAX_CONTESTED]}
+    return json.dumps({f.name: getattr(note, f.name) for f in fields(note)} | bounded)
 
 
 def decode_speaker(text: str) -> SpeakerNote | None:
@@ -200,7 +213,30 @@ def decode_speaker(text: str) -> SpeakerNote | None:
         return None
     default = SpeakerNote()
     known = {f.name: entries[f.name] for f in fields(default) if _fits(entries.get(f.name), getattr(default, f.name))}
-    return replace(default, **known, peers=_names(entries.get("peers")))
+    peers, contested = _texts(entries.get("peers"), MAX_PEERS), _texts(entries.get("contested"), MAX_CONTESTED)
+    return replace(default, **known, peers=peers, contested=contested)
+
+
+def encode_contested(conflicts: Iterable[Conflict]) -> tuple[str, ...]:
+    """Write contested addresses for a SpeakerNote: `10.0.0.1 02:00:00:00:00:07`, the first MAX_CONTESTED."""
+    return tuple(f"{c.address} {c.mac.hex(':')}" for c in islice(conflicts, MAX_CONTESTED))
+
+
+def decode_contested(texts: Iterable[str]) -> dict[IPAddress, str]:
+    """Return the MAC address of the host that has each contested address; what cannot be read is left out."""
+    found: dict[IPAddress, str] = {}
+    for text in texts:
+        address_text, _, mac = text.partition(" ")
+        address = parse_address(address_text)
+        if address is not None and _MAC.fullmatch(mac):
+            found[address] = mac
+    return found
+
+
+def speaker_note(lease: Lease | None) -> SpeakerNote:
+    """What a speaker says on its Lease of how it runs; one that says nothing says nothing."""
+    text = lease.annotation(SPEAKER) if lease is not None else None
+    return decode_speaker(text or "") or SpeakerNote()
 
 
 def _fits(value: object, default: object) -> bool:
@@ -213,6 +249,6 @@ def _fits(value: object, default: object) -> bool:
     return isinstance(default, int) and isinstance(value, int) and 0 <= value < 1 << 64
 
 
-def _names(value: object) -> tuple[str, ...]:
-    names = value[:MAX_PEERS] if isinstance(value, list) else []
-    return tuple(name for name in names if isinstance(name, str) and name.isprintable())
+def _texts(value: object, most: int) -> tuple[str, ...]:
+    texts = value[:most] if isinstance(value, list) else []
+    return tuple(text for text in texts if isinstance(text, str) and text.isprintable())

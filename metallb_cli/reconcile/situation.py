@@ -13,11 +13,10 @@ from metallb_cli.reconcile.announce import Verdict, judge
 from metallb_cli.reconcile.audit import Snapshot, as_daemons_see, by_node, cluster_state
 from metallb_cli.reconcile.lease_notes import (
     ANNOUNCING,
-    SPEAKER,
     AnnouncedAddresses,
     SpeakerNote,
     decode_addresses,
-    decode_speaker,
+    speaker_note,
 )
 
 
@@ -56,7 +55,7 @@ class Situation:
 def situation(snapshot: Snapshot, addresses: Collection[IPAddress]) -> Situation:
     """Work out who answers, and who may answer for these addresses."""
     live = {node: observed.lease for node, observed in by_node(snapshot.speakers) if observed.state == "live"}
-    notes = {node: decode_speaker(lease.annotation(SPEAKER) or "") or SpeakerNote() for node, lease in live.items()}
+    notes = {node: speaker_note(lease) for node, lease in live.items()}
     drained = {name for name, node in snapshot.nodes.items() if node.draining}
     state = cluster_state(snapshot)
     verdicts: dict[IPAddress, Verdict] = {}

@@ -34,7 +34,8 @@ def show_status(report: Report, out: TextIO, *, wide: bool = False, width: int |
     Args:
         report: what to show.
         out: where to.
-        wide: also candidates, excluded nodes, every interface with its networks, and explanations of what is well.
+        wide: also candidates, claims, excluded nodes, the settings of each speaker, every interface with its networks,
+            and explanations of what is well.
         width: columns; None for those of the terminal, 80 where there is none.
     """
     console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
@@ -42,6 +43,9 @@ def show_status(report: Report, out: TextIO, *, wide: bool = False, width: int |
     _section(console, "Pools", _pools(report.pools), "no pools are configured")
     _section(console, "Services", _services(report, wide=wide), "no Service is of type LoadBalancer")
     _section(console, "Speakers", _speakers(report.speakers), "no speaker has ever run in this namespace")
+    _common_settings(console, report.speakers)
+    if wide and report.speakers:
+        _section(console, "Settings", _settings(report), "")
     _interfaces(console, report.speakers, wide=wide)
     if wide:
         _explanations(console, report.services)
@@ -126,7 +130,7 @@ def _state(row: ServiceReport) -> Text:
 
 
 def _speakers(speakers: tuple[SpeakerReport, ...]) -> Table:
-    table = _table("NODE", "STATE", "LEASE", "ADDRESSES", "INTERFACES", right=("LEASE", "ADDRESSES"))
+    table = _table("NODE", "STATE", "LEASE", "PEERS", "ADDRESSES", "INTERFACES", right=("LEASE", "PEERS", "ADDRESSES"))
     for speaker in speakers:
         usable = [interface.name for interface in speaker.interfaces if interface.verdict == Reason.USABLE.value]
         shown = ", ".join(usable)
@@ -135,12 +139,68 @@ def _speakers(speakers: tuple[SpeakerReport, ...]) -> Table:
             shown = f"{shown or 'none usable'} (+{skipped} skipped)"
         table.add_row(
             speaker.node,
-            Text(speaker.state, style="yellow" if speaker.state == "draining" else GOOD if speaker.live else BAD),
+            _speaker_state(speaker),
             NONE if speaker.age is None else age(speaker.age),
+            _peers(speaker),
             f"{len(speaker.addresses)}{'' if speaker.complete else '+'}",
             shown or NONE,
         )
     return table
+
+
+def _settings(report: Report) -> Table:
+    table = _table("NODE", "HEARTBEATS", "LEASE", "ELECTION", "API OUTAGE", "UP", right=("UP",))
+    for speaker in report.speakers:
+        lease = _seconds(speaker.lease_duration) if speaker.lease_duration else NONE
+        table.add_row(
+            speaker.node,
+            _heartbeats(speaker) or NONE,
+            f"{lease}, renewed every {_seconds(speaker.renew)}" if speaker.renew else lease,
+            speaker.election or NONE,
+            speaker.api_outage or NONE,
+            NONE if speaker.started is None or not speaker.live else age(report.taken - speaker.started),
+        )
+    return table
+
+
+def _speaker_state(speaker: SpeakerReport) -> Text:
+    """Say the most remarkable thing about a live speaker; for others whether they are dead or stopped."""
+    if speaker.live and speaker.fenced:
+        return Text("fenced", style=BAD)
+    if speaker.state == "live":
+        for word, so in (("leaving", speaker.leaving), ("unsteady", speaker.unsteady)):
+            if so:
+                return Text(word, style="yellow")
+    return Text(speaker.state, style="yellow" if speaker.state == "draining" else GOOD if speaker.live else BAD)
+
+
+def _peers(speaker: SpeakerReport) -> Text:
+    if not speaker.live or speaker.live_peers is None or speaker.expected_peers is None:
+        return Text(NONE)
+    missing = speaker.live_peers < speaker.expected_peers
+    style = "" if not missing else "yellow" if speaker.live_peers else BAD
+    return Text(f"{speaker.live_peers}/{speaker.expected_peers}", style=style)
+
+
+def _heartbeats(speaker: SpeakerReport) -> str | None:
+    if speaker.heartbeat_interval is None:
+        return None
+    return f"{_seconds(speaker.heartbeat_interval)} × {speaker.heartbeat_misses}"
+
+
+def _common_settings(console: Console, speakers: tuple[SpeakerReport, ...]) -> None:
+    """Say in one line by which settings addresses are owned, when all live speakers have the same."""
+    told = [speaker for speaker in speakers if speaker.live and speaker.election]
+    if len({(s.election, _heartbeats(s), s.lease_duration, s.api_outage) for s in told}) != 1:
+        return
+    one = told[0]
+    if one.heartbeat_interval is None or one.heartbeat_misses is None:
+        silence = "no heartbeats"
+    else:
+        silence = f"dead after {_seconds(one.heartbeat_interval * one.heartbeat_misses)} of silence"
+    leases = f", Leases {_seconds(one.lease_duration)}" if one.lease_duration else ""
+    outage = f", API outage: {one.api_outage}" if one.api_outage else ""
+    console.print(Text(f"Ownership: {one.election}, {silence}{leases}{outage}"))
 
 
 def _interfaces(console: Console, speakers: tuple[SpeakerReport, ...], *, wide: bool) -> None:
@@ -168,6 +228,9 @@ def _explanations(console: Console, services: tuple[ServiceReport, ...]) -> None
     for row in services:
         console.print(Text(f"  {row.namespace}/{row.name} {row.address or ''}".rstrip(), style="bold"))
         lines = [row.explanation]
+        if row.claim is not None:
+            strength = "strong" if row.claim.strong else "weak"
+            lines.append(f"claimed by {row.owner} with epoch {row.claim.epoch}, {strength}")
         if row.holders:
             lines.append(f"held by {', '.join(row.holders)}")
         lines += [f"not on {node}: {reason}" for node, reason in row.excluded.items()]
@@ -195,6 +258,11 @@ def age(seconds: float) -> str:
         if whole < below:
             return f"{whole // size}{unit}"
     return f"{whole // 86400}d"
+
+
+def _seconds(seconds: float) -> str:
+    """Return a setting: 300 ms, 1 s, 1.5 s."""
+    return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"
 
 
 def _number(count: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -63,6 +64,51 @@ def test_scripts_get_the_same_report_in_both_formats(cluster, output, read):
     assert [pool["name"] for pool in report["pools"]] == ["vlan50"]
     assert report["services"][0]["address"] is None
     assert report["services"][0]["reason"] == report["problems"][0]["reason"] == "AddressNotInPool"
+
+
+def speaker_lease(node, **note):
+    told = {"boot": 1, "election": "sticky", "api_outage": "freeze", "interval": 0.1, "misses": 3, "live_peers": 1}
+    annotations = {
+        "metallb.io/announcing": "",
+        "metallb.io/claims": "4c:172.30.1.96" if node == "node1" else "",
+        "metallb.io/speaker": json.dumps(told | {"contested": ["172.30.1.96 02:00:00:00:00:07"]} | note),
+    }
+    renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": f"speaker-{node}",
+            "namespace": "metal-system",
+            "labels": {"app": "metallb", "component": "speaker"},
+            "annotations": annotations,
+        },
+        "spec": {"holderIdentity": node, "leaseDurationSeconds": 60, "renewTime": renewed},
+    }
+
+
+def test_scripts_find_ownership_under_stable_keys(cluster):
+    service = pending_service() | {"status": {"loadBalancer": {"ingress": [{"ip": "172.30.1.96"}]}}}
+    service["spec"].pop("loadBalancerIP")
+    endpoints = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.1.0.1"], "conditions": {"ready": True}, "nodeName": "node1"}],
+    }
+    cluster.load([service, endpoints, speaker_lease("node1"), speaker_lease("node2", unsteady=True)])
+    report = json.loads(cluster.run("-o", "json").output)
+    row = report["services"][0]
+    assert row["reason"] == "AddressConflict", row
+    assert (row["owner"], row["holders"]) == ("node1", [])
+    assert row["claim"] == {"epoch": 4, "strong": True, "contested": True, "mac": "02:00:00:00:00:07"}
+    one, two = report["speakers"]
+    assert (one["heartbeat_interval"], one["heartbeat_misses"], one["lease_duration"]) == (0.1, 3, 60.0)
+    assert (one["live_peers"], one["expected_peers"], one["peers"]) == (1, 1, [])
+    assert (one["election"], one["api_outage"], one["renew"], one["started"]) == ("sticky", "freeze", None, 1e-09)
+    assert [one[key] for key in ("leaving", "unsteady", "fenced")] == [False, False, False]
+    assert two["unsteady"] is True
 
 
 def test_wrong_usage_ends_with_2(cluster):

@@ -229,7 +229,7 @@ def test_two_holders_are_the_gravest_problem():
     row = only_row(report)
     assert (row.holders, row.agrees) == (("node1", "node3"), False)
     assert report.problems[0].reason == "UnexpectedHolder"
-    assert report.problems[0].message.startswith("172.30.1.96 is announced by node1, node3; only node3 should")
+    assert report.problems[0].message.startswith("2 nodes answer for 172.30.1.96: node1, node3; only node3 should")
 
 
 def test_an_address_that_is_not_ours_is_explained_once():

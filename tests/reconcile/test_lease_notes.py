@@ -5,19 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metallb_cli.model import Claim
+from metallb_cli.model import Claim, Conflict
 from metallb_cli.reconcile.lease_notes import (
     MAX_ADDRESSES,
     MAX_ANNOUNCING,
     MAX_CLAIMS,
+    MAX_CONTESTED,
     MAX_PEERS,
     MAX_SPEAKER,
     SpeakerNote,
     decode_addresses,
     decode_claims,
+    decode_contested,
     decode_speaker,
     encode_addresses,
     encode_claims,
+    encode_contested,
     encode_speaker,
 )
 
@@ -179,6 +182,8 @@ def test_what_a_speaker_says_of_itself_is_read_back():
         leaving=True,
         unsteady=True,
         fenced=True,
+        renew=2.0,
+        contested=("172.30.1.96 02:00:00:00:00:07",),
     )
     text = encode_speaker(note)
     assert json.loads(text)["interval"] == 0.1
@@ -194,6 +199,35 @@ def test_of_very_many_peers_some_are_named_and_all_are_counted():
     assert decode_speaker(text) == SpeakerNote(live_peers=3000, peers=names[:MAX_PEERS])
 
 
+def test_contested_addresses_are_written_with_the_mac_address_of_the_host_that_has_them():
+    conflicts = [
+        Conflict(ip_address(a), bytes.fromhex("02000000000" + d), 4) for a, d in (("10.0.0.1", "7"), ("::1", "8"))
+    ]
+    texts = encode_contested(conflicts)
+    assert texts == ("10.0.0.1 02:00:00:00:00:07", "::1 02:00:00:00:00:08")
+    assert decode_contested(texts) == {
+        ip_address("10.0.0.1"): "02:00:00:00:00:07",
+        ip_address("::1"): "02:00:00:00:00:08",
+    }
+
+
+def test_of_very_many_contested_addresses_the_first_are_listed_and_the_note_stays_readable():
+    conflicts = [Conflict(ip_address("2001:db8:1111:2222:3333:4444:5555:6600") + n, bytes(6), 1) for n in range(3000)]
+    names = tuple(f"{n:04}".ljust(253, "x") for n in range(3000))
+    text = encode_speaker(SpeakerNote(peers=names, contested=encode_contested(conflicts)))
+    assert len(text) <= MAX_SPEAKER
+    note = decode_speaker(text)
+    assert note is not None
+    assert list(decode_contested(note.contested)) == [conflict.address for conflict in conflicts[:MAX_CONTESTED]]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.1", "10.0.0.1 ", "x 02:00:00:00:00:07", "10.0.0.1 02:00", "10.0.0.1 02:00:00:00:00:07 x"]
+)
+def test_a_contest_that_is_not_understood_is_left_out(text):
+    assert decode_contested([text, "10.0.0.2 02:00:00:00:00:07"]) == {ip_address("10.0.0.2"): "02:00:00:00:00:07"}
+
+
 def test_a_key_of_another_version_and_a_value_of_another_type_are_passed_over():
     known = '"boot": "x", "misses": true, "interval": 1, "leaving": 1, "fenced": true, "election": "\\ud800"'
     text = f'{{{known}, "peers": ["a", 1, "\\ud800"], "new": [{{}}]}}'
@@ -206,7 +240,7 @@ def test_what_is_no_object_says_nothing_of_a_speaker(text):
 
 
 facts = st.dictionaries(
-    st.sampled_from(["boot", "election", "interval", "misses", "peers", "leaving", "x"]),
+    st.sampled_from(["boot", "election", "interval", "misses", "peers", "contested", "leaving", "x"]),
     json_values | st.floats() | st.just(10**400),
 )
 

@@ -4,10 +4,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from metallb_cli.model import Endpoints, Interface, Lease, Node, Reason, Service, ServiceKey
+from metallb_cli.model import Claim, Endpoints, Interface, Lease, Node, Reason, Service, ServiceKey
 from metallb_cli.reconcile.audit import ConfigurationState, ObservedLease, Snapshot, audit
 from metallb_cli.reconcile.interface_notes import encode_interfaces
-from metallb_cli.reconcile.lease_notes import encode_addresses
+from metallb_cli.reconcile.lease_notes import SpeakerNote, encode_addresses, encode_claims, encode_speaker
 from metallb_cli.view.status import age, show_status
 from tests.allocator.build import pool
 
@@ -64,11 +64,11 @@ metal-test/db     <pending>    -       -      AddressNotInPool  16m
 metal-test/nginx  172.30.1.96  vlan50  node1  OwnerNotHolding   16m
 
 Speakers
-NODE   STATE  LEASE  ADDRESSES  INTERFACES
-─────────────────────────────────────────────────────
-node1  live      1s          0  eth0 (+1 skipped)
-node2  live      1s          1  eth0 (+1 skipped)
-node3  dead     25s          1  eth0 (+1 skipped)
+NODE   STATE  LEASE  PEERS  ADDRESSES  INTERFACES
+────────────────────────────────────────────────────────────
+node1  live      1s      -          0  eth0 (+1 skipped)
+node2  live      1s      -          1  eth0 (+1 skipped)
+node3  dead     25s      -          1  eth0 (+1 skipped)
 
 Problems
 """
@@ -172,3 +172,104 @@ def test_of_very_many_problems_the_gravest_are_shown_and_the_rest_is_counted():
     total = len(audit(many).problems)
     assert f"... and {total - 20} more: see all with -o wide" in text
     assert f"{total}. " in shown(many, wide=True)
+
+
+# -- ownership
+
+NOTE = SpeakerNote(
+    boot=int(1000e9), election="sticky", api_outage="freeze", interval=0.1, misses=3, renew=2.0, live_peers=2
+)
+
+
+def telling(node, claims=(), *, announces=True, **note):
+    """A live speaker that says how it runs, and what it claims."""
+    claims = {ip_address(address): claim for address, claim in dict(claims).items()}
+    observed = speaker(node, 1.0, *(map(str, claims) if announces else ()))
+    notes = (
+        *observed.lease.annotations,
+        ("metallb.io/claims", encode_claims(claims)),
+        ("metallb.io/speaker", encode_speaker(replace(NOTE, **note))),
+    )
+    return replace(observed, lease=replace(observed.lease, annotations=notes))
+
+
+def telling_cluster(*speakers):
+    return replace(SNAPSHOT, services=(SNAPSHOT.services[0],), speakers=speakers)
+
+
+def rows_of(text, title):
+    return [" ".join(line.split()) for line in text.split(f"{title}\n")[1].split("\n\n")[0].splitlines()[2:]]
+
+
+def test_who_hears_whom_and_the_settings_of_all_stand_below_each_other():
+    owner = telling("node1", {"172.30.1.96": Claim(7)})
+    text = shown(telling_cluster(owner, telling("node2"), telling("node3")))
+    assert text.startswith("MetalLB in metal-system: healthy")
+    assert rows_of(text, "Speakers") == [
+        "node1 live 1s 2/2 1 eth0 (+1 skipped)",
+        "node2 live 1s 2/2 0 eth0 (+1 skipped)",
+        "node3 live 1s 2/2 0 eth0 (+1 skipped)",
+        "Ownership: sticky, dead after 300 ms of silence, Leases 6 s, API outage: freeze",
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("note", "line"),
+    [
+        (
+            {"interval": 0.5, "api_outage": "withdraw", "election": "metallb"},
+            "Ownership: metallb, dead after 1.5 s of silence, Leases 6 s, API outage: withdraw",
+        ),
+        ({"interval": 0.0}, "Ownership: sticky, no heartbeats, Leases 6 s, API outage: freeze"),
+    ],
+)
+def test_the_settings_are_those_that_the_speakers_run_with(note, line):
+    text = " ".join(shown(telling_cluster(*(telling(n, **note) for n in ("node1", "node2")))).split())
+    assert line in text
+
+
+def test_settings_that_differ_are_told_as_a_problem_instead():
+    text = shown(telling_cluster(telling("node1"), telling("node2", api_outage="withdraw")))
+    assert "Ownership:" not in text
+    assert "speakers: SettingsDiffer" in text
+
+
+@pytest.mark.parametrize(
+    ("note", "draining", "state"),
+    [
+        ({}, False, "live"),
+        ({"unsteady": True}, False, "unsteady"),
+        ({"unsteady": True, "leaving": True}, False, "leaving"),
+        ({"leaving": True}, True, "draining"),
+        ({"fenced": True, "leaving": True}, True, "fenced"),
+    ],
+)
+def test_the_state_of_a_live_speaker_is_the_most_remarkable_one(note, draining, state):
+    snapshot = telling_cluster(telling("node1", **note), telling("node2"))
+    nodes = {**snapshot.nodes, "node1": Node("node1", draining=draining)}
+    assert rows_of(shown(replace(snapshot, nodes=nodes)), "Speakers")[0].split()[:2] == ["node1", state]
+
+
+def test_wide_shows_the_settings_of_each_speaker_and_the_claim_of_each_owner():
+    owner = telling("node1", {"172.30.1.96": Claim(7, strong=False)})
+    dead = replace(telling("node3"), age=60.0)
+    text = shown(telling_cluster(owner, telling("node2", interval=0.0), speaker("node3", 60.0)), wide=True)
+    assert rows_of(text, "Settings") == [
+        "node1 100 ms × 3 6 s, renewed every 2 s sticky freeze 16m",
+        "node2 - 6 s, renewed every 2 s sticky freeze 16m",
+        "node3 - 6 s - - -",
+    ]
+    assert rows_of(shown(telling_cluster(dead), wide=True), "Settings")[0].endswith("sticky freeze -")
+    assert "claimed by node1 with epoch 7, weak" in text
+
+
+def test_a_contested_address_shows_who_has_it():
+    mac = "02:00:00:00:00:07"
+    claim = {"172.30.1.96": Claim(4, contested=True)}
+    text = shown(
+        telling_cluster(telling("node1", claim, announces=False, contested=(f"172.30.1.96 {mac}",)), telling("node2"))
+    )
+    row = next(line.split() for line in text.splitlines() if line.startswith("metal-test/nginx"))
+    assert row == ["metal-test/nginx", "172.30.1.96", "vlan50", "node1", "AddressConflict", "16m"]
+    assert f"the machine with MAC address {mac} has 172.30.1.96 already; take it off" in " ".join(text.split())
