@@ -134,7 +134,7 @@ def _rows(who: str, site: Site, faults: Sequence[Fault], rounds: int, limit: flo
 
 def slower(nodes: int) -> list[str]:
     """Arguments of the speakers when so many share a machine."""
-    return ["--heartbeat-interval", f"{nodes / 100:g}"] if nodes > SLOWER else []
+    return ["--heartbeat-interval", f"{nodes / 250:g}"] if nodes > SLOWER else []
 
 
 @contextmanager

@@ -20,15 +20,47 @@ from metallb_cli.model import Peer, Reason
 log = logging.getLogger(__name__)
 
 
-class _Outlet:
-    """The heartbeats of one interface. Of no use any more once `error` is set."""
+REST = 0.1
+"""Of the interval: for so long nothing is received after something was.
 
-    def __init__(self, link: Link, beacon: Beacon) -> None:
+With many peers their heartbeats then come in batches, and waking up, which costs several times what a heartbeat does,
+no longer grows with their number. A flood of frames can wake the process only so often, too.
+"""
+
+
+class _Outlet:
+    """The heartbeats of one interface. Of no use any more once `error` is set.
+
+    Args:
+        rest: seconds without receiving after something was received.
+    """
+
+    def __init__(self, link: Link, beacon: Beacon, poller: Poller, rest: float) -> None:
         self.name = link.name
         self.beacon = beacon
         self.socket = HeartbeatSocket(link.name, link.index)
         self.error: OSError | None = None
         self.ignored = False  # a heartbeat was not taken in since this was last set to False
+        self._poller = poller
+        self._rest = rest
+        self._rests_until: float | None = None
+        poller.register(self.socket.fileno(), self._wake)
+
+    def _wake(self, now: float) -> None:
+        self.receive(now)
+        self._poller.unregister(self.socket.fileno())
+        self._rests_until = now + self._rest
+
+    def next_deadline(self) -> float:
+        """When `tick` has something to do."""
+        due = self.beacon.next_deadline()
+        return due if self._rests_until is None else min(due, self._rests_until)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._rests_until is None:
+            self._poller.unregister(self.socket.fileno())
+        self.socket.close()
 
     def receive(self, now: float, limit: int = FRAMES_PER_TURN) -> None:
         """Take in the waiting heartbeats, at most `limit`."""
@@ -42,6 +74,9 @@ class _Outlet:
     def tick(self, now: float) -> bool:
         """Do what is due. Returns whether a heartbeat left."""
         beacon = self.beacon
+        if self._rests_until is not None and self._rests_until <= now:
+            self._rests_until = None
+            self._poller.register(self.socket.fileno(), self._wake)
         if beacon.next_deadline() > now:
             return False
         self.receive(now, SLOTS)  # nobody is dead whose heartbeat waits here
@@ -114,15 +149,13 @@ class Heartbeats:
         remembered = self._memory.with_those_of(seen for o in self._outlets.values() for seen in o.beacon.sightings())
         beacon = Beacon(link.mac, self._settings, self._sequence, now, remembered)
         beacon.claim(self._said, sorted(self._versions))
-        outlet = self._outlets[link.index] = _Outlet(link, beacon)
-        self._poller.register(outlet.socket.fileno(), outlet.receive)
+        self._outlets[link.index] = _Outlet(link, beacon, self._poller, REST * self._settings.interval)
 
     def close(self, index: int) -> None:
         """End on an interface; those who were heard there are dead unless another interface hears them."""
         outlet = self._outlets.pop(index, None)
         if outlet is not None:
-            self._poller.unregister(outlet.socket.fileno())
-            outlet.socket.close()
+            outlet.close()
             self._memory.keep(outlet.beacon.sightings())
             self._drops.update(outlet.beacon.drops)
             self._changed = True
@@ -166,7 +199,7 @@ class Heartbeats:
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return min((outlet.beacon.next_deadline() for outlet in self._outlets.values()), default=None)
+        return min((outlet.next_deadline() for outlet in self._outlets.values()), default=None)
 
     def error(self, index: int) -> OSError | None:
         """What ended the heartbeats of an interface; None while all is well."""
