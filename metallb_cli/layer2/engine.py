@@ -88,7 +88,7 @@ class Engine(ABC):
         probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
 
     Attributes:
-        fenced: nothing may be answered or announced, because heartbeats were late. Whoever drives the engine heeds it.
+        fenced: see `fence`; heartbeats were late.
         peer_macs: of the live speakers on this LAN, which say by heartbeats what they answer for.
         changed: an address changed its state since this was last set to False.
     """
@@ -149,6 +149,15 @@ class Engine(ABC):
             for ip in counted.keys() & new:
                 del counted[ip]
 
+    def fence(self, *, closed: bool) -> None:
+        """Answer and announce nothing while it is closed. Whoever drives the engine heeds it.
+
+        What is to be handed over meanwhile is released: nobody has to wait for this node to see the new owner answer.
+        """
+        self.fenced = closed
+        if closed and self._yielding:
+            self._release([*self._yielding.addresses()])
+
     def _forget(self, gone: Set[bytes]) -> None:
         if gone:
             self.changed = True
@@ -169,6 +178,8 @@ class Engine(ABC):
         self._yielding.add(new, now)
         if unanswered or new:
             self.changed = True
+        if self.fenced:
+            self._release(new)
 
     def _release(self, addresses: Collection[bytes]) -> None:
         self.changed = True

@@ -161,7 +161,8 @@ class Port:
             version, self._link, ranges, self._own_macs, self._probe_interval
         )
         engine = answerer.driver.engine
-        engine.fenced, engine.peer_macs = self._fenced, self._peer_macs
+        engine.fence(closed=self._fenced)
+        engine.peer_macs = self._peer_macs
         self._poller.register(answerer.socket.fileno(), answerer.driver.receive)
         return answerer
 
@@ -218,7 +219,7 @@ class Port:
         """Answer and announce nothing while the fence is closed; frames that have waited meanwhile are forgotten."""
         self._fenced = closed
         for engine in self._engines():
-            engine.fenced = closed
+            engine.fence(closed=closed)
         if closed:
             self.renew(0)
 

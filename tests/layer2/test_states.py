@@ -414,6 +414,22 @@ class TestYielding:
         assert len(asked) <= ASKS * (YIELD_LIMIT / ASK_INTERVAL + 1)
         assert len(node.engine.released) == len(addresses)
 
+    def test_behind_the_fence_it_is_released_at_once(self, family):
+        node = yielding(family)
+        node.engine.fence(closed=True)
+        assert node.states == ["released"]
+        node.engine.fence(closed=False)
+        assert not node.answers(family.address)
+
+    def test_what_is_handed_over_behind_the_fence_is_released_at_once(self, family):
+        node = Node(family)
+        node.announce(family.address, family.other)
+        node.engine.fence(closed=True)
+        node.announce(family.address, family.other, yielding=[family.address])
+        node.engine.fence(closed=False)
+        assert not node.answers(family.address)
+        assert node.answers(family.other)
+
 
 class TestAnswering:
     def test_a_probe_is_answered_so_that_a_yielding_node_sees_it(self, family):

@@ -88,7 +88,7 @@ def test_a_full_queue_loses_the_frame_and_nothing_else():
 class TestFenced:
     def fenced_on(self, wire):
         driver = driver_on(wire)
-        driver.engine.fenced = True
+        driver.engine.fence(closed=True)
         return driver
 
     def test_frames_that_waited_are_forgotten_and_counted(self):
@@ -97,7 +97,7 @@ class TestFenced:
         driver.receive(1.0)
         assert driver.engine.drops == {Drop.FENCED: FRAMES_PER_TURN}
         driver.receive(1.0)
-        driver.engine.fenced = False
+        driver.engine.fence(closed=False)
         driver.receive(1.0)
         assert wire.sent == []
         assert driver.engine.drops == {Drop.FENCED: FRAMES_PER_TURN + 1}
@@ -108,7 +108,7 @@ class TestFenced:
         assert driver.next_deadline() is None
         driver.tick(1.0)
         assert wire.sent == []
-        driver.engine.fenced = False
+        driver.engine.fence(closed=False)
         assert driver.next_deadline() == 0.0
         driver.tick(1.0)
         assert wire.sent == list(arp.gratuitous(MAC, VIP.packed))
