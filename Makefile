@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab test test-fast check format bench bench-l2 bench-failover manifests clean
+.PHONY: help setup lab test test-fast check format bench bench-l2 bench-failover chaos manifests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-l2: ## Measure layer 2 and draw docs/benchmarks-l2.svg: a quarter of an ho
 
 bench-failover: setup ## Measure failover, beside keepalived: twelve minutes, root (ARGS="--docs" writes the page, too)
 	python -m bench.failover $(ARGS)
+
+chaos: setup ## Two minutes of random faults on four nodes with real speakers; needs root (ARGS="--seed 7 --seconds 600")
+	python -m bench.chaos $(ARGS)
 
 manifests: setup ## Write k8s/metallb.yml from the kustomization beside it
 	@hack/manifests

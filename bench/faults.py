@@ -1,4 +1,4 @@
-"""What can happen to a node or to the cluster, and how it ends. `failover` measures each.
+"""What can happen to a node or to the cluster, and how it ends. `failover` measures each, `chaos` mixes them.
 
 Not here: a jump of the clock. The kernel never lets the clock jump by which speakers measure time (CLOCK_MONOTONIC),
 not even in a time namespace, whose offset is fixed before its first process; the other clock belongs to the machine.
