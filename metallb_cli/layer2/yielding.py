@@ -9,8 +9,11 @@ from collections.abc import Collection, KeysView, Sequence
 
 from metallb_cli.layer2.timetable import Timetable
 
-YIELD_LIMIT = 1.0
-"""Seconds after which an address is given up, even if nobody else was seen answering."""
+YIELD_LIMIT = 0.75
+"""Seconds after which an address is given up, even if nobody else was seen answering.
+
+With the time until the other's claim is heard and this node has decided, two nodes answer for less than a second.
+"""
 
 ASK_INTERVAL = 0.02
 """Seconds between two questions to the new owner."""
