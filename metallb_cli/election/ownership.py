@@ -24,7 +24,7 @@ LONGEST_YIELD = 1.0
 """Seconds for which a node goes on answering for an address that another one takes over."""
 
 STRENGTH_AFTER = 1.0
-"""Seconds for which a node has to hear more than half of the speakers before its claims are strong."""
+"""Seconds for which a node has to hear more than half of the speakers, and lose none, before its claims are strong."""
 
 BOUND_DROPPED_AFTER = 1.0
 """Seconds without an owner after which the hash alone says who takes over; each further second, one node more may."""

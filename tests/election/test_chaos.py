@@ -207,7 +207,7 @@ class History:
             staying = {n for n, s in lan.speakers.items() if not s.leaving and n != name}
             if all(staying & set(wish.candidates) for wish in wishes):
                 lan.terminate(name)
-        lan.run(4.0)
+        lan.run(3.5)
         self.never_silent = set()
         self.check_quiet()
         moved = lan.changes[mark:]
@@ -220,22 +220,54 @@ class History:
         if can_move and self.answerers(address) != [target]:
             self.fail(f"{address} did not move to {target}")
 
+    def disturbed(self):
+        """Cut off or stop some nodes for a while: what the others have must not move, nor what they took over."""
+        lan, random = self.lan, self.random
+        names = sorted(lan.speakers)
+        before = {address: self.answerers(address) for address in self.addresses}
+        steady = [a for a, wish in lan.api.wishes.items() if wish.move_to is None and self.answerers(a)]
+        if lan.mode is Mode.METALLB or len(names) < 2:
+            return
+        if random.random() < 0.5:
+            cut_off = set(random.sample(names, (len(names) - 1) // 2))
+            lan.note(f"cut off {''.join(sorted(cut_off))}")
+            lan.blocked = {(a, b) for a in names for b in names if (a in cut_off) != (b in cut_off)}
+            seconds = random.choice((0.3, 0.6, 1.6, 3.0, 5.0))
+            lan.run(seconds)
+            lan.blocked.clear()
+            if seconds < 1.5:  # what was taken over may go back, as it has not been away for long
+                steady = [a for a in steady if not cut_off.intersection(before[a])]
+        else:
+            cut_off = {random.choice(names)}
+            lan.stall(*cut_off, random.choice((0.2, 0.35, 0.6, 1.5, 3.0)))
+            lan.run(0.1)
+            while lan.speakers[min(cut_off)].stalled:
+                lan.run(0.01)
+        owners = {address: [name for name in self.answerers(address) if name not in cut_off] for address in steady}
+        owners = {a: names for a, names in owners.items() if len(names) == 1 and not lan.speakers[names[0]].leaving}
+        lan.run(3.0)
+        self.check_quiet()
+        for address, owner in owners.items():
+            if self.answerers(address) != owner:
+                self.fail(f"{address} went from {owner} to {self.answerers(address)}, though only {cut_off} were away")
+
     def run(self):
         lan, random = self.lan, self.random
         lan.slack = 0.35
         for name in lan.names:
             if random.random() < 0.8:
                 lan.start(name)
-            lan.run(random.choice((0.0, 0.0, 0.2, 4.0)))
+            lan.run(random.choice((0.0, 0.0, 0.2, 3.2)))
         for address in self.addresses:
             lan.api.want(address, self.wish())
-        for _ in range(random.randint(1, 2)):
+        for _ in range(random.choice((1, 1, 1, 2))):
             lan.slack = 0.5
             self.chaos(random.randint(1, 8))
             self.calm()
             lan.slack = 0.15
             self.check_quiet()
             self.planned()
+            self.disturbed()
 
 
 def run(seed, **options):

@@ -222,6 +222,18 @@ def test_a_claim_made_out_of_touch_is_weak_and_becomes_strong_after_a_whole_seco
     assert node.after(0.2).claims == {A_FIRST: Claim(1)}
 
 
+def test_a_node_that_loses_one_peer_after_the_other_claims_nothing_strong_meanwhile():
+    """Who is cut off still hears more than half, as it seems, when it believes the first of them dead."""
+    node = OneNode("a")
+    node.hears("b", A_FIRST)
+    node.want(A_FIRST)
+    node.live("c")
+    assert node.decide().claims == {A_FIRST: Claim(2, strong=False)}
+    node.after(0.1)
+    node.live(quorum=False)
+    assert node.after(60).claims == {A_FIRST: Claim(2, strong=False)}
+
+
 def test_a_strong_claim_stays_strong_when_the_others_are_lost():
     node = OneNode("a")
     node.want(A_FIRST)

@@ -23,6 +23,12 @@ from tests.support.plain_beacon import PlainBeacon
 LEASE = 6.0
 PROBING = 0.8
 LONGEST_YIELD = 1.0
+SET_UP = 0.03
+"""At most so long the link process takes until it answers for what the control process has decided."""
+
+HEARTBEATS_AFTER = 1.0
+"""At most so long after its Lease a speaker begins to send heartbeats."""
+
 KEY = bytes(32)
 
 
@@ -120,7 +126,8 @@ class Speaker:
         for address in decision.claims:
             if address not in before.claims:
                 was = address in self._yields or address in before.yielding
-                self._answers_from[address] = now + PROBING if address in decision.probe and not was else now
+                setting_up = 0.0 if was else self.lan.random.random() * SET_UP
+                self._answers_from[address] = now + setting_up + (PROBING if address in decision.probe else 0.0)
         for address in [address for address in self._answers_from if address not in decision.claims]:
             answers_from = self._answers_from.pop(address)
             if address in decision.yielding and answers_from <= now:
@@ -201,6 +208,8 @@ class Api:
 
     def leases(self, name: str, now: float) -> frozenset[str]:
         """The live Leases as the node sees them."""
+        for node in self._lan.starting:
+            self._renewed[node] = now
         for node, speaker in self._lan.speakers.items():
             if node not in self.cut and not speaker.stalled:
                 self._renewed[node] = now
@@ -223,6 +232,7 @@ class Lan:
         self.now = 1000.0
         self.api = Api(self)
         self.speakers: dict[str, Speaker] = {}
+        self.starting: set[str] = set()
         self.blocked: set[tuple[str, str]] = set()
         self.loss = 0.0
         self.delay = 0.002
@@ -299,13 +309,21 @@ class Lan:
     # -- what happens to nodes
 
     def start(self, name: str) -> None:
-        if name not in self.speakers:
+        """The node's speaker starts: it has a Lease at once, and sends heartbeats soon after."""
+        if name not in self.speakers and name not in self.starting:
             self.note(f"start {name}")
+            self.starting.add(name)
+            self.after(self.random.random() * HEARTBEATS_AFTER, self._begin, name)
+
+    def _begin(self, name: str) -> None:
+        if name in self.starting:
+            self.starting.remove(name)
             speaker = self.speakers[name] = Speaker(self, name, next(self._boots))
             self.api.start(name)
             self.turn(speaker)
 
     def kill(self, name: str) -> None:
+        self.starting.discard(name)
         speaker = self.speakers.pop(name, None)
         if speaker is not None:
             self.note(f"end {name}")
