@@ -44,7 +44,8 @@ def questions(count: int) -> Questions:
 
 def measure(work: Effort) -> Results:
     """All of them, and a MetalLB speaker where METALLB_SPEAKER names one."""
-    cases = responders.ALL | ({"scapy": responders.scapy} if work.exact else {})
+    cases = responders.ALL | {"packet, spin": responders.packet_spin}
+    cases |= {"scapy": responders.scapy} if work.exact else {}
     return compare(questions, cases | given_speaker.cases(), work)
 
 

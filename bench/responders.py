@@ -16,6 +16,7 @@ from metallb_cli.layer2.messages import AnnouncementSet
 from metallb_cli.layer2.schedule import GRATUITOUS_PERIOD
 from metallb_cli.linux.ebpf.engine import TcEngine
 from metallb_cli.linux.link_client import LinkProcess
+from metallb_cli.linux.poller import MAX_SPIN
 from metallb_cli.model import AddressRange
 
 FOREVER = 1e6
@@ -82,13 +83,14 @@ def tc(cable: Cable) -> Responder:
     return Responder()
 
 
-def packet(cable: Cable) -> Responder:
+def packet(cable: Cable, spin: int = 0) -> Responder:
     """The `packet` engine in its link process, on the other processor."""
     announced = threading.Event()
     link = LinkProcess(
         cable.node.reference,
         on_state=lambda state: announced.set() if state.announced else None,
         l2_engine="packet",
+        spin=spin,
         log_level="error",
     )
     addresses = tuple(cable.questions.addresses)
@@ -104,6 +106,11 @@ def packet(cable: Cable) -> Responder:
     own_processor(link.pid)
     # It tells everybody first, and again when the kernel has let the new interface transmit for good.
     return Responder((link.pid,), settled_at=time.monotonic() + 1.5 + GRATUITOUS_PERIOD, start=times)
+
+
+def packet_spin(cable: Cable) -> Responder:
+    """The same, awake for as long as may be after each answer."""
+    return packet(cable, MAX_SPIN)
 
 
 def naive(cable: Cable) -> Responder:

@@ -24,6 +24,7 @@ from metallb_cli.kube.secrets import HeartbeatKeys
 from metallb_cli.linux import privileges
 from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.linux.links import DEFAULT_EXCLUDE
+from metallb_cli.linux.poller import MAX_SPIN
 from metallb_cli.reconcile.api_outage import ApiOutagePolicy
 from metallb_cli.telemetry.metrics import SpeakerMetrics
 from metallb_cli.telemetry.server import StatusServer
@@ -109,6 +110,14 @@ Exit codes: 0 stopped by a signal, 1 a failure, 2 wrong usage.
     show_default=True,
     help="Who answers on the LAN: a process (packet; NET_RAW), or the kernel (tc; BPF and NET_ADMIN too) where it can.",
 )
+@click.option(
+    "--spin",
+    type=click.IntRange(0, MAX_SPIN),
+    default=0,
+    show_default=True,
+    help="Microseconds for which the process that answers stays awake after each answer (packet engine): the next "
+    "answer comes sooner, and each costs up to so much processor time.",
+)
 @click.option("--ignore-exclude-lb", is_flag=True, help="Announce also from nodes labelled as excluded.")
 @click.option(
     "--netns", metavar="NAME|PATH", help="Answer in this network namespace instead of the process's own; needs root."
@@ -134,6 +143,7 @@ def command(
     election: str,
     on_api_outage: str,
     l2_engine: str,
+    spin: int,
     ignore_exclude_lb: bool,
     netns: str | None,
 ) -> None:
@@ -203,6 +213,7 @@ def command(
         on_claims=speaker.neighbours.on_claims,
         probe_interval=probe_interval,
         l2_engine=l2_engine,
+        spin=spin,
         log_level=log_level,
         log_format=log_format,
     )

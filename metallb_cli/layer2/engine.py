@@ -234,7 +234,10 @@ class Engine(ABC):
 
     @abstractmethod
     def receive_frame(self, frame: bytes, now: float) -> Drop | None:
-        """Queue an answer and return None, or return why there is none. Takes any bytes."""
+        """Queue an answer and return None, or return why there is none. Takes any bytes.
+
+        Unless it sets `changed`, `next_deadline()` is no earlier than it was.
+        """
 
     def handle_timer(self, now: float) -> None:
         """Queue the frames that are due, for about BATCH addresses, and do what waited for this moment."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from metallb_cli.layer2.engine import Drop, Engine
+from metallb_cli.linux.poller import Done
 
 FRAMES_PER_TURN = 64
 """Frames taken in a row: then the other sockets have their turn, however many more wait."""
@@ -37,20 +38,27 @@ class Driver:
         self.send_errors = 0
         self.socket = sock
 
-    def receive(self, now: float) -> None:
-        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together. While fenced, forget them."""
-        self.worked = True
-        engine = self.engine.receive_frame
+    def receive(self, now: float) -> Done | None:
+        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together. While fenced, forget them.
+
+        Returns None for the first frames since `worked` was set to False, and when more than counters may have changed.
+        """
+        engine, first, self.worked = self.engine, not self.worked, True
         try:
             frames = self.socket.receive(FRAMES_PER_TURN)
-            if self.engine.fenced:
-                self.engine.drops[Drop.FENCED] += len(frames)
-                return
+            if engine.fenced:
+                engine.drops[Drop.FENCED] += len(frames)
+                return None
+            receive_frame = engine.receive_frame
             for frame in frames:
-                engine(frame, now)
-            self._send()
+                receive_frame(frame, now)
+            answers = self._send()
         except OSError as error:
             self.error = error
+            return None
+        if first or engine.changed:
+            return None
+        return Done.ANSWERED if answers else Done.IGNORED
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None for never, as while fenced."""
@@ -68,7 +76,9 @@ class Driver:
         except OSError as error:
             self.error = error
 
-    def _send(self) -> None:
+    def _send(self) -> bool:
+        """Send what the engine has queued. Returns whether there was any."""
         frames = self.engine.frames_to_send()
         if frames:
             self.send_errors += self.socket.send(frames)
+        return bool(frames)

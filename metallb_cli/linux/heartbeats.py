@@ -198,8 +198,10 @@ class Heartbeats:
         return worked
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do."""
-        return min((outlet.next_deadline() for outlet in self._outlets.values()), default=None)
+        """When `tick` has something to do, or `check_fence` would close the fence; until then it need not be called."""
+        lease = None if self.fenced else self.lease
+        deadlines = [outlet.next_deadline() for outlet in self._outlets.values()]
+        return min(deadlines if lease is None else [*deadlines, lease], default=None)
 
     def error(self, index: int) -> OSError | None:
         """What ended the heartbeats of an interface; None while all is well."""

@@ -79,6 +79,7 @@ class LinkOptions:
         orphan_grace: seconds to go on answering after the control process ended.
         l2_engine: who answers; None for the kernel where it can, else this process.
         probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
+        spin: seconds for which it stays awake after it has answered a question.
     """
 
     fd: int
@@ -87,6 +88,7 @@ class LinkOptions:
     orphan_grace: float = 0.0
     l2_engine: L2Engine | None = None
     probe_interval: float = PROBE_INTERVAL
+    spin: float = 0.0
 
 
 def run(options: LinkOptions) -> int:
@@ -168,7 +170,7 @@ class Loop:
     ) -> None:
         self._channel = channel
         self._orphan_grace = options.orphan_grace
-        self._poller = Poller()
+        self._poller = Poller(options.spin)
         self._watcher = LinkWatcher()
         self._pins = pins
         self._interfaces = Interfaces(
@@ -212,10 +214,10 @@ class Loop:
         return 0
 
     def _turn(self) -> None:
+        """Wait until there is more to do than to answer, and do it."""
         deadlines = (self._interfaces.next_deadline(), self._end, self._report_at, self._renew_at, self._news_at)
         deadline = min((at for at in deadlines if at is not None), default=None)
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        now = self._poller.wait(timeout, self._interfaces.check_fence)
+        now = self._poller.wait(deadline, self._interfaces.check_fence)
         self._beat(now)
         self._interfaces.tick(now)
         self._tell_news(now)

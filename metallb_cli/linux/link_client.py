@@ -56,6 +56,7 @@ class LinkProcess:
         orphan_grace: seconds for which it goes on answering when this process dies without `stop`.
         l2_engine: `packet`, `tc`, or `auto` for the kernel (`tc`) where it can answer.
         probe_interval: seconds between the probes for an address that nobody had before; 0 for no probes.
+        spin: microseconds, at most `poller.MAX_SPIN`, for which it stays awake after it has answered a question.
         log_level: of its log, which goes to this process's standard error, in MetalLB's words.
         log_format: `json` or `text`.
     """
@@ -72,11 +73,12 @@ class LinkProcess:
         orphan_grace: float = 0.0,
         l2_engine: str = "auto",
         probe_interval: float = PROBE_INTERVAL,
+        spin: int = 0,
         log_level: str = "info",
         log_format: str = "json",
     ) -> None:
         self._arguments = ["--log-level", log_level, "--log-format", log_format, "--orphan-grace", str(orphan_grace)]
-        self._arguments += ["--l2-engine", l2_engine, "--probe-interval", str(probe_interval)]
+        self._arguments += ["--l2-engine", l2_engine, "--probe-interval", str(probe_interval), "--spin", str(spin)]
         if netns is not None:
             self._arguments += ["--netns", netns]
         for pattern in exclude:

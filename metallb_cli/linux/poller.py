@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import enum
+import math
 import select
 import time
 from collections.abc import Callable
 
-Handler = Callable[[float], None]
-"""Called when there is something to read, or an error to be told; gets the time on the monotonic clock."""
+MAX_EVENTS = 64
+"""Descriptors looked at in one round; the kernel lets those that were left out come first in the next one."""
+
+MAX_SPIN = 200
+"""Microseconds. Who asks later than that after an answer has not waited for it."""
+
+LONGEST = 3600.0
+"""Seconds of one sleep at most: an endless deadline is a number like any other."""
+
+
+class Done(enum.Enum):
+    """What a handler has done that leaves nothing to do but to wait for the next frame."""
+
+    ANSWERED = "answered"
+    """Somebody had his answer, and may ask again at once."""
+    IGNORED = "ignored"
+
+
+Handler = Callable[[float], Done | None]
+"""Called when there is something to read, or an error to be told; gets the time on the monotonic clock.
+
+Returns None when there may be more to do now, or earlier than it was before."""
 
 
 class Poller:
-    """An epoll (epoll(7)) with its handlers."""
+    """An epoll (epoll(7)) with its handlers.
 
-    def __init__(self) -> None:
+    Args:
+        spin: seconds for which it looks for the next frame without sleeping after one was answered.
+    """
+
+    def __init__(self, spin: float = 0.0) -> None:
+        self._spin = spin
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
 
@@ -27,19 +54,34 @@ class Poller:
         self._epoll.unregister(fd)
         del self._handlers[fd]
 
-    def wait(self, timeout: float | None, woken: Handler = lambda _now: None) -> float:
-        """Wait at most `timeout` seconds (None: for ever), call the handlers, and return the time they were given.
+    def wait(self, deadline: float | None, woken: Callable[[float], None] = lambda _now: None) -> float:
+        """Call the handlers until one may have left something to do, or until the deadline (None: there is none).
 
-        `woken` is called before all of them, also when there are none.
+        `woken` is called with the time before any handler: at first, and again once the deadline is over. In between
+        nothing has happened but `Done`. Returns the time that the last handlers were given.
         """
-        events = self._epoll.poll(timeout)
-        now = time.monotonic()
-        woken(now)
-        for fd, _ in events:
-            # A handler may have unregistered one that comes later in the same batch.
-            if (handler := self._handlers.get(fd)) is not None:
-                handler(now)
-        return now
+        # The one path that must be fast: a lone question goes round this loop once.
+        poll, clock, handlers = self._epoll.poll, time.monotonic, self._handlers
+        end = math.inf if deadline is None else deadline
+        check_at, spin_end = -math.inf, -math.inf
+        while True:
+            now = clock()
+            events = poll(max(0.0, min(end - now, LONGEST)) if now >= spin_end else 0.0, MAX_EVENTS)
+            now = clock()
+            if now >= check_at:
+                woken(now)
+                check_at = end
+            more = answered = False
+            for fd, _ in events:
+                # A handler may have unregistered one that comes later in the same batch.
+                if (handler := handlers.get(fd)) is not None:
+                    done = handler(now)
+                    more = more or done is None
+                    answered = answered or done is Done.ANSWERED
+            if more or now >= end:
+                return now
+            if answered and self._spin:
+                spin_end = clock() + self._spin
 
     def close(self) -> None:
         """Close the epoll; the registered descriptors stay open."""

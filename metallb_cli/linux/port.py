@@ -229,13 +229,12 @@ class Port:
             engine.tell_again(now)
 
     def tick(self, now: float) -> bool:
-        """Do what is due. Returns whether frames came or went since the last call."""
+        """Do what is due. Returns whether frames came or went since the last `take_counts`."""
         worked = False
         for answerer in self._answerers.values():
             driver = answerer.driver
             driver.tick(now)
             worked |= driver.worked
-            driver.worked = False
             self.error = self.error or driver.error
         if any(engine.changed for engine in self._engines()):
             self._follow_states()
@@ -277,6 +276,8 @@ class Port:
 
     def take_counts(self, limit: int) -> dict[bytes, Counts]:
         """Take what was counted since the last call, of about `limit` addresses per engine."""
+        for answerer in self._answerers.values():
+            answerer.driver.worked = False
         counts: dict[bytes, Counts] = {}
         sources: list[Engine | TcEngine] = [*self._engines()]
         if self._tc is not None:

@@ -9,6 +9,7 @@ from metallb_cli.layer2 import arp
 from metallb_cli.layer2.engine import Drop
 from metallb_cli.layer2.responder import Responder
 from metallb_cli.linux.driver import FRAMES_PER_TURN, Driver
+from metallb_cli.linux.poller import Done
 
 MAC, ASKER_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000003")
 VIP = IPv4Address("10.0.0.1")
@@ -85,6 +86,42 @@ def test_a_full_queue_loses_the_frame_and_nothing_else():
     assert driver.send_errors == 1
 
 
+class TestWhatIsLeftToDo:
+    """What `receive` tells the loop: only after an answer, or a frame that concerns nobody, may it go back to sleep."""
+
+    def test_the_first_frame_since_counters_were_taken_wants_a_report(self):
+        wire = Wire(*[QUESTION] * (FRAMES_PER_TURN + 1))
+        driver = driver_on(wire)
+        driver.engine.changed = False
+        assert driver.receive(1.0) is None
+        assert driver.worked
+        assert driver.receive(1.0) is Done.ANSWERED
+        driver.worked = False
+        wire.waiting = [QUESTION]
+        assert driver.receive(1.0) is None
+
+    def test_an_answer_leaves_nothing_to_do_and_a_foreign_frame_neither(self):
+        foreign = arp.request(ASKER_MAC, bytes([10, 0, 0, 9]), bytes([10, 0, 0, 7]))
+        wire = Wire(QUESTION)
+        driver = driver_on(wire)
+        driver.engine.changed, driver.worked = False, True
+        assert driver.receive(1.0) is Done.ANSWERED
+        wire.waiting = [foreign]
+        assert driver.receive(1.0) is Done.IGNORED
+
+    def test_a_change_of_state_does(self):
+        driver = Driver(Wire(arp.reply(ASKER_MAC, VIP.packed, MAC, bytes(4))), Responder(MAC))
+        driver.engine.announce([VIP], 0.0, probe=[VIP])
+        driver.engine.changed, driver.worked = False, True
+        assert driver.receive(0.1) is None
+        assert driver.engine.contested
+
+    def test_an_error_does(self):
+        driver = driver_on(Wire(error=errno.ENETDOWN))
+        driver.engine.changed, driver.worked = False, True
+        assert driver.receive(1.0) is None
+
+
 class TestFenced:
     def fenced_on(self, wire):
         driver = driver_on(wire)
@@ -96,7 +133,7 @@ class TestFenced:
         driver = self.fenced_on(wire)
         driver.receive(1.0)
         assert driver.engine.drops == {Drop.FENCED: FRAMES_PER_TURN}
-        driver.receive(1.0)
+        assert driver.receive(1.0) is None  # so that the fence is looked at again
         driver.engine.fence(closed=False)
         driver.receive(1.0)
         assert wire.sent == []

@@ -215,9 +215,11 @@ class TestLiveness:
 
 
 class TestFence:
-    @pytest.mark.parametrize("l2_engine", ["packet", "tc"])
-    def test_one_that_stood_still_answers_nothing_late_and_says_so(self, l2_engine):
-        with lan_of(2) as lan, speakers(lan, l2_engine=l2_engine) as links:
+    @pytest.mark.parametrize(
+        "engine", [{"l2_engine": "packet"}, {"l2_engine": "packet", "spin": 200}, {"l2_engine": "tc"}]
+    )
+    def test_one_that_stood_still_answers_nothing_late_and_says_so(self, engine):
+        with lan_of(2) as lan, speakers(lan, **engine) as links:
             links[0].wait(sees("n1"))
             links[1].wait(sees("n0"))
             announce(links[0], 1, VIP)

@@ -19,6 +19,7 @@ from metallb_cli.layer2.messages import AnnouncementSet
 from metallb_cli.linux import link_client
 from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.linux.netns import Namespace, namespaces
+from metallb_cli.linux.poller import MAX_SPIN
 from metallb_cli.model import AddressRange, Reason
 from tests.support.wire import Tap, running_link, send_datagram, wait_for_neighbour
 
@@ -252,6 +253,30 @@ class TestConflicts:
 def timeslices(pid):
     """How often the process was given a processor since it began."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[2])
+
+
+def cpu_seconds(pid):
+    """Processor time of the process since it began."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+class TestSleep:
+    @pytest.mark.parametrize("spin", [0, MAX_SPIN])
+    def test_it_sleeps_when_nobody_asks_and_still_does_at_once_what_it_is_told(self, lan, spin):
+        with running_link(lan.node, l2_engine="packet", spin=spin) as link:
+            link.wait(lambda link: link.verdict("lan0") is Reason.USABLE)
+            lan.announce(link, pool=POOL)
+            time.sleep(1.2)  # what the new interface and the report want is over
+            before = cpu_seconds(link.process.pid)
+            time.sleep(1.0)
+            assert cpu_seconds(link.process.pid) - before < 0.01
+            lan.announce(link, VIP)
+            assert lan.tap.gratuitous(VIP, arp.REQUEST) is not None
+            for _ in range(100):  # it is awake after each of these, and the next gratuitous frame leaves in time
+                assert lan.tap.ask(VIP) is not None
+            lan.tap.drain()
+            assert lan.tap.gratuitous(VIP, arp.REQUEST, timeout=2.0) is not None
+            assert link.wait(lambda link: link.state.counters.get(VIP) and link.state.counters[VIP].responses == 100)
 
 
 class TestFilter:

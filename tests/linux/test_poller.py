@@ -1,0 +1,106 @@
+"""The poller: it goes on answering until somebody has more to do or the deadline is over, and then says so."""
+
+import math
+import os
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from metallb_cli.linux.poller import Done, Poller
+
+SPIN = 0.05
+
+
+class Questions:
+    """A pipe: each byte in it is a question, and the handler answers one of them."""
+
+    def __init__(self, poller, outcomes=()):
+        self._read, self._write = os.pipe()
+        self.outcomes = list(outcomes)
+        self.times = []
+        poller.register(self._read, self._answer)
+
+    def ask(self, count=1):
+        os.write(self._write, b"?" * count)
+
+    def _answer(self, now):
+        os.read(self._read, 1)
+        self.times.append(now)
+        return self.outcomes.pop(0) if self.outcomes else None
+
+    def close(self):
+        os.close(self._read)
+        os.close(self._write)
+
+
+@pytest.fixture(params=[0.0, SPIN], ids=["sleeping", "spinning"])
+def poller(request):
+    with closing(Poller(request.param)) as poller:
+        yield poller
+
+
+def test_what_is_done_with_does_not_end_the_wait_and_more_to_do_does(poller):
+    with closing(Questions(poller, [Done.ANSWERED, Done.IGNORED, None])) as questions:
+        questions.ask(4)
+        assert poller.wait(None) == questions.times[-1]
+        assert len(questions.times) == 3
+
+
+def test_the_deadline_ends_the_wait_also_while_questions_come(poller):
+    with closing(Questions(poller, [Done.ANSWERED] * 10_000)) as questions:
+        questions.ask(10_000)
+        deadline = time.monotonic() + 0.005
+        now = poller.wait(deadline)
+        assert deadline <= now < deadline + SPIN
+        assert 1 < len(questions.times) < 10_000
+
+
+def test_a_deadline_that_is_over_still_looks_once(poller):
+    with closing(Questions(poller, [Done.ANSWERED] * 2)) as questions:
+        questions.ask(2)
+        assert poller.wait(0.0) == questions.times[0]
+        assert len(questions.times) == 1
+
+
+def test_it_is_woken_before_the_first_handler_and_before_the_one_after_the_deadline(poller):
+    with closing(Questions(poller, [Done.ANSWERED] * 10_000)) as questions:
+        questions.ask(10_000)
+        deadline = time.monotonic() + 0.005
+        woken = []
+        poller.wait(deadline, lambda now: woken.append((now, len(questions.times))))
+        assert woken == [(questions.times[0], 0), (questions.times[-1], len(questions.times) - 1)]
+        assert woken[-1][0] >= deadline
+
+
+def test_a_spinning_one_takes_a_question_within_its_time_without_having_slept_and_then_sleeps():
+    with closing(Poller(SPIN)) as poller, closing(Questions(poller, [Done.ANSWERED])) as questions:
+        questions.ask()
+        timer = threading.Timer(SPIN / 2, questions.ask)
+        timer.start()
+        used = time.thread_time()
+        poller.wait(time.monotonic() + 1.0)  # the second question ends it
+        timer.join()
+        assert len(questions.times) == 2
+        assert time.thread_time() - used > SPIN / 10  # it was awake all the time, as far as it had the processor
+        used = time.thread_time()
+        poller.wait(time.monotonic() + 1.0)
+        assert time.thread_time() - used < 0.01
+
+
+@pytest.mark.parametrize("outcome", [Done.ANSWERED, Done.IGNORED])
+def test_only_an_answer_makes_it_spin_and_not_for_longer_than_it_shall(outcome):
+    with closing(Poller(SPIN)) as poller, closing(Questions(poller, [outcome])) as questions:
+        questions.ask()
+        began, used = time.monotonic(), time.thread_time()
+        poller.wait(began + 1.0)
+        assert time.monotonic() - began >= 1.0
+        awake = time.thread_time() - used
+        assert awake <= SPIN + 0.01 if outcome is Done.ANSWERED else awake < 0.01
+
+
+def test_an_endless_deadline_is_one_like_any_other(poller):
+    with closing(Questions(poller)) as questions:
+        questions.ask()
+        assert poller.wait(math.inf) == questions.times[0]
