@@ -6,15 +6,15 @@ costs as much as has changed since the one before.
 
 from __future__ import annotations
 
-import enum
 import heapq
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from metallb_cli.election.balance import deal
 from metallb_cli.election.claims import MAX_EPOCH, beats, best, epoch_after
 from metallb_cli.election.damping import Damping
+from metallb_cli.election.decision import Change, Decision, Mode
 from metallb_cli.election.electorate import Electorate, Record, Standing, Wish
 from metallb_cli.election.heard import Heard, sort_key
 from metallb_cli.election.order import ranking
@@ -41,50 +41,6 @@ LONGEST_PATIENCE = 300.0
 
 LONGEST_LISTENING = 10.0
 """Seconds after which a speaker that has started takes over, even though it still hears claims it did not know."""
-
-
-class Mode(enum.Enum):
-    """`--election`: addresses stay where they are, or always go to the first in the order of the hash."""
-
-    STICKY = "sticky"
-    METALLB = "metallb"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An address that this node gained or gave up.
-
-    Attributes:
-        before, after: the owner; None when there was none, or is none.
-        epoch: of the claim that counts now; of this node's own last one when there is none.
-    """
-
-    address: IPAddress
-    reason: Reason
-    before: str | None
-    after: str | None
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What this node does. The mappings are sorted by address and never change afterwards.
-
-    Attributes:
-        claims: answered for, and said in heartbeats.
-        said: what to say in heartbeats: `claims`, and for a second those for which a better claim has been heard.
-        yielding: still answered for, until the named node does, or for 1 s.
-        probe: those of `claims` that nobody is known to have had before: the LAN has to be asked first.
-        unsteady: the flag of the heartbeats.
-        changes: since the decision before, sorted by address.
-    """
-
-    claims: Mapping[IPAddress, Claim] = field(default_factory=dict)
-    said: Mapping[IPAddress, Claim] = field(default_factory=dict)
-    yielding: Mapping[IPAddress, str] = field(default_factory=dict)
-    probe: frozenset[IPAddress] = frozenset()
-    unsteady: bool = False
-    changes: tuple[Change, ...] = ()
 
 
 class Ownership:

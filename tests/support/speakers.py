@@ -17,12 +17,12 @@ from metallb_cli.layer2.beacon import Beacon, Sequence
 from metallb_cli.layer2.fence import Fence
 from metallb_cli.layer2.heartbeat import LEAVING, UNSTEADY
 from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
+from metallb_cli.layer2.yielding import YIELD_LIMIT
 from metallb_cli.model import IPAddress
 from tests.support.plain_beacon import PlainBeacon
 
 LEASE = 6.0
 PROBING = 0.8
-LONGEST_YIELD = 1.0
 SET_UP = 0.03
 """At most so long the link process takes until it answers for what the control process has decided."""
 
@@ -131,7 +131,7 @@ class Speaker:
         for address in [address for address in self._answers_from if address not in decision.claims]:
             answers_from = self._answers_from.pop(address)
             if address in decision.yielding and answers_from <= now:
-                self._yields[address] = now + LONGEST_YIELD
+                self._yields[address] = now + YIELD_LIMIT
         self._yields = {address: until for address, until in self._yields.items() if address in decision.yielding}
         flags = self.lan.announcements(decision, self.leaving)
         self.beacon.claim(flags, (4,))
