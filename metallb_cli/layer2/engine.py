@@ -89,7 +89,7 @@ class Engine(ABC):
 
     Attributes:
         fenced: see `fence`; heartbeats were late.
-        peer_macs: of the live speakers on this LAN, which say by heartbeats what they answer for.
+        peer_macs: see `follow_peers`; they say by heartbeats what they answer for.
         changed: an address changed its state since this was last set to False.
     """
 
@@ -148,6 +148,20 @@ class Engine(ABC):
         for counted in (self._released, self._asked):
             for ip in counted.keys() & new:
                 del counted[ip]
+
+    def follow_peers(self, peer_macs: frozenset[bytes], now: float) -> None:
+        """Take in from which MAC addresses live speakers speak here.
+
+        One that was taken for a foreign host, because it answered before its first heartbeat came, contests nothing:
+        which of us has the address is settled by claims.
+        """
+        self.peer_macs = peer_macs
+        settled = [ip for ip, contest in self._probing.contested.items() if contest.mac in peer_macs]
+        if settled:
+            self.changed = True
+            self._probing.remove(settled)
+            self._hold(settled)
+            self._schedule.add(settled, now)
 
     def fence(self, *, closed: bool) -> None:
         """Answer and announce nothing while it is closed. Whoever drives the engine heeds it.

@@ -271,7 +271,7 @@ class Interfaces:
         for known in self._known.values():
             port = known.port
             if port is not None:
-                port.follow_peers(self.heartbeats.peer_macs(known.link.index))
+                port.follow_peers(self.heartbeats.peer_macs(known.link.index), now)
                 self.worked |= port.tick(now)
                 self.changed |= port.changed
                 port.changed = False

@@ -208,12 +208,12 @@ class Port:
         for engine in self._engines():
             engine.own_macs = own_macs
 
-    def follow_peers(self, peer_macs: frozenset[bytes]) -> None:
+    def follow_peers(self, peer_macs: frozenset[bytes], now: float) -> None:
         """Take in from which MAC addresses live peers speak here."""
         if peer_macs is not self._peer_macs:
             self._peer_macs = peer_macs
             for engine in self._engines():
-                engine.peer_macs = peer_macs
+                engine.follow_peers(peer_macs, now)
 
     def fence(self, *, closed: bool) -> None:
         """Answer and announce nothing while the fence is closed; frames that have waited meanwhile are forgotten."""

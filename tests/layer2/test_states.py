@@ -321,6 +321,15 @@ class TestContested:
         assert node.engine.changed
         assert node.engine.contested[family.address.packed] == (other, 3)
 
+    def test_it_is_answered_for_when_the_rival_turns_out_to_be_a_speaker(self, family):
+        node = contested(family)
+        node.engine.changed = False
+        node.engine.follow_peers(frozenset([PEER_MAC]), node.now)
+        assert node.states == ["contested"]
+        node.engine.follow_peers(frozenset([PEER_MAC, RIVAL_MAC]), node.now)
+        assert (node.states, node.engine.changed) == (["held"], True)
+        assert times(node.advance(0.0), "news")
+
 
 class TestYielding:
     def test_it_is_answered_for_and_not_told(self, family):
