@@ -2,7 +2,6 @@
 
 import math
 import os
-import threading
 import time
 from contextlib import closing
 
@@ -10,7 +9,7 @@ import pytest
 
 from metallb_cli.linux.poller import Done, Poller
 
-SPIN = 0.05
+SPIN = 0.3
 
 
 class Questions:
@@ -53,7 +52,7 @@ def test_the_deadline_ends_the_wait_also_while_questions_come(poller):
         questions.ask(10_000)
         deadline = time.monotonic() + 0.005
         now = poller.wait(deadline)
-        assert deadline <= now < deadline + SPIN
+        assert now >= deadline
         assert 1 < len(questions.times) < 10_000
 
 
@@ -74,30 +73,18 @@ def test_it_is_woken_before_the_first_handler_and_before_the_one_after_the_deadl
         assert woken[-1][0] >= deadline
 
 
-def test_a_spinning_one_takes_a_question_within_its_time_without_having_slept_and_then_sleeps():
-    with closing(Poller(SPIN)) as poller, closing(Questions(poller, [Done.ANSWERED])) as questions:
-        questions.ask()
-        timer = threading.Timer(SPIN / 2, questions.ask)
-        timer.start()
-        used = time.thread_time()
-        poller.wait(time.monotonic() + 1.0)  # the second question ends it
-        timer.join()
-        assert len(questions.times) == 2
-        assert time.thread_time() - used > SPIN / 10  # it was awake all the time, as far as it had the processor
-        used = time.thread_time()
-        poller.wait(time.monotonic() + 1.0)
-        assert time.thread_time() - used < 0.01
-
-
 @pytest.mark.parametrize("outcome", [Done.ANSWERED, Done.IGNORED])
-def test_only_an_answer_makes_it_spin_and_not_for_longer_than_it_shall(outcome):
+def test_only_an_answer_keeps_it_awake_and_then_it_sleeps(outcome):
     with closing(Poller(SPIN)) as poller, closing(Questions(poller, [outcome])) as questions:
         questions.ask()
         began, used = time.monotonic(), time.thread_time()
-        poller.wait(began + 1.0)
-        assert time.monotonic() - began >= 1.0
+        poller.wait(began + 2 * SPIN)
         awake = time.thread_time() - used
-        assert awake <= SPIN + 0.01 if outcome is Done.ANSWERED else awake < 0.01
+        assert time.monotonic() - began >= 2 * SPIN
+        if outcome is Done.ANSWERED:  # on a busy machine it has the processor for a part of the time only
+            assert SPIN / 10 < awake <= SPIN + 0.02
+        else:
+            assert awake < SPIN / 10
 
 
 def test_an_endless_deadline_is_one_like_any_other(poller):
