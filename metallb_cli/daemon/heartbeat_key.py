@@ -12,7 +12,10 @@ from metallb_cli.errors import ApiError, ApiUnavailableError
 log = logging.getLogger(__name__)
 
 FIRST_LOOKS = 1.0
-"""Seconds between two looks for a key that is not there yet: the controller makes it in its first seconds."""
+"""Seconds between the first two looks for a key that is not there yet: the controller makes it in its first seconds."""
+
+LATER_LOOKS = 15.0
+"""Seconds to which that grows: every node of the cluster asks, for as long as there is none."""
 
 LOOKS = 60.0
 """Seconds between two looks whether the key was exchanged. Both keys are good meanwhile, so this need not be quick."""
@@ -24,7 +27,7 @@ CALL_TIMEOUT = 5.0
 class HeartbeatKeyThread:
     """Calls `on_keys` with the keys, newest first, when there are some and whenever they change.
 
-    Calls `on_failure` if its thread dies.
+    Calls `on_failure` if its thread dies. The keys are never logged.
     """
 
     def __init__(
@@ -32,10 +35,16 @@ class HeartbeatKeyThread:
         keys: KeyStore,
         on_keys: Callable[[tuple[bytes, ...]], None],
         on_failure: Callable[[BaseException], None],
+        *,
+        first: float = FIRST_LOOKS,
+        every: float = LOOKS,
     ) -> None:
+        """`first`, `every`: seconds between the first looks for a key, and between two looks for another one."""
         self._keys = keys
         self._on_keys = on_keys
         self._on_failure = on_failure
+        self._first = first
+        self._every = every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat-key", daemon=True)
 
@@ -50,6 +59,7 @@ class HeartbeatKeyThread:
     def _run(self) -> None:
         known: tuple[bytes, ...] = ()
         told = ""
+        pause = self._first
         try:
             while not self._stop.is_set():
                 problem = ""
@@ -62,10 +72,17 @@ class HeartbeatKeyThread:
                         problem = "the Secret with the key of the heartbeats is not there; the controller creates it"
                 except (ApiError, ApiUnavailableError) as error:
                     problem = f"cannot read the key of the heartbeats: {error}"
-                if problem and not known and problem != told:
-                    log.warning("%s. Until then a node that dies is only missed when its Lease has expired", problem)
+                if problem and problem != told:
+                    log.warning(
+                        "%s. %s",
+                        problem,
+                        "Heartbeats go on with the keys known so far"
+                        if known
+                        else "Until then a node that dies is only missed when its Lease has expired",
+                    )
                 told = problem
-                self._stop.wait(LOOKS if known else FIRST_LOOKS)
+                self._stop.wait(self._every if known else pause)
+                pause = min(2 * pause, LATER_LOOKS)
         except Exception as error:
             log.critical("the thread that reads the key of the heartbeats failed: %s", error, exc_info=True)
             self._on_failure(error)
