@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import click
 
@@ -23,13 +24,16 @@ from metallb_cli.kube.feeds import SpeakerFeeds
 from metallb_cli.kube.secrets import HeartbeatKeys
 from metallb_cli.linux import privileges
 from metallb_cli.linux.link_client import LinkProcess
-from metallb_cli.linux.links import DEFAULT_EXCLUDE
+from metallb_cli.linux.links import DEFAULT_EXCLUDE, Excluded
 from metallb_cli.linux.poller import MAX_SPIN
 from metallb_cli.reconcile.api_outage import ApiOutagePolicy
 from metallb_cli.telemetry.metrics import SpeakerMetrics
 from metallb_cli.telemetry.server import StatusServer
 
 log = logging.getLogger(__name__)
+
+MAX_NODE = 245
+"""Characters: 253 are the limit of a name in the API, and the Lease puts `speaker-` or `history-` before it."""
 
 EPILOG = """\b
 Examples:
@@ -63,28 +67,39 @@ Exit codes: 0 stopped by a signal, 1 a failure, 2 wrong usage.
 @click.option(
     "--lease-duration",
     type=seconds(1),
+    metavar="SECONDS",
     default=6.0,
     show_default=True,
     help="Seconds after which others take over from a node that died and is not heard on the LAN.",
 )
-@click.option("--renew", type=seconds(0.05), default=2.0, show_default=True, help="Seconds between Lease renewals.")
+@click.option(
+    "--renew",
+    type=seconds(0.05),
+    metavar="SECONDS",
+    default=2.0,
+    show_default=True,
+    help="Seconds between Lease renewals; at most half of --lease-duration.",
+)
 @click.option(
     "--heartbeat-interval",
-    type=click.FloatRange(0.02, 10),
+    type=click.FloatRange(0.02, 1),
+    metavar="SECONDS",
     default=0.1,
     show_default=True,
-    help="Seconds between heartbeats on the LAN.",
+    help="Seconds between heartbeats on the LAN; the same on all nodes.",
 )
 @click.option(
     "--heartbeat-misses",
     type=click.IntRange(2, 100),
+    metavar="NUMBER",
     default=3,
     show_default=True,
-    help="Heartbeats in a row that must be missing until others take over.",
+    help="Heartbeats in a row that must be missing until others take over; in all less than --lease-duration.",
 )
 @click.option(
     "--probe-interval",
     type=click.FloatRange(0, 10),
+    metavar="SECONDS",
     default=0.2,
     show_default=True,
     help="Seconds between the three questions whether another host has a new address; 0 asks nobody.",
@@ -147,16 +162,19 @@ def command(
     ignore_exclude_lb: bool,
     netns: str | None,
 ) -> None:
-    """Answer ARP requests for the addresses that this node owns, on the usable interfaces of their networks.
+    """Answer ARP and NDP requests for the addresses that this node owns, on the usable interfaces of their networks.
 
     Two processes: this one talks to the API server and has no raw socket; the one that it starts has the raw sockets
     and no token.
     """
-    log_format = configure_logs(log_level, log_format)
     try:
         times = LeaseTimes(lease_duration, renew)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    _check_node(node)
+    _check_heartbeats(heartbeat_interval, heartbeat_misses, lease_duration)
+    Excluded(exclude)  # a pattern that is none is the operator's mistake, and not the link process's
+    log_format = configure_logs(log_level, log_format)
     api = Api.connect(kubeconfig, context)
     namespace = choose_namespace(namespace, api.namespace)
     log.info("MetalLB speaker %s on node %s, namespace %s, API server %s", __version__, node, namespace, api.server)
@@ -244,3 +262,19 @@ def command(
         server.stop()
         api.close()
     fatal.check()
+
+
+def _check_node(node: str) -> None:
+    """Refuse what is no name of a Node (RFC 1123 subdomain): the Lease and the heartbeats carry it."""
+    label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    if len(node) > MAX_NODE or not re.fullmatch(rf"{label}(\.{label})*", node):
+        raise UsageError(f"--node {node!r} is not the name of a Node: lower-case letters, digits, '-' and '.'")
+
+
+def _check_heartbeats(interval: float, misses: int, lease_duration: float) -> None:
+    """Refuse heartbeats that would show a death later than the Lease does."""
+    if interval * misses >= lease_duration:
+        raise UsageError(
+            f"{misses} heartbeats that are {interval:g} s apart take {interval * misses:g} s: "
+            f"that must be less than --lease-duration, {lease_duration:g} s"
+        )
