@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -137,6 +138,75 @@ def test_while_the_api_server_is_away_a_speaker_reaches_what_the_others_know_of(
     assert not until(lambda: a.reach()["a"].networks == (), seconds=2 * TIMES.renew)
     leases.down = False
     assert until(lambda: a.reach()["a"].networks == ())
+
+
+class Told:
+    """A membership that is shown Leases by hand, and what it calls."""
+
+    def __init__(self):
+        self.changes = self.notes = 0
+        self.membership = Membership(
+            MemoryLeases(), "a", "a_boot", TIMES, self.change, lambda error: None, on_notes=self.note
+        )
+        self.shown = {}
+
+    def change(self):
+        self.changes += 1
+
+    def note(self):
+        self.notes += 1
+
+    def show(self, node, lease):
+        """Show a Lease, or that it was deleted; return how often each of the two was called for it."""
+        before = self.changes, self.notes
+        self.membership.observe(self.shown.get(node), lease)
+        self.shown[node] = lease
+        return self.changes - before[0], self.notes - before[1]
+
+
+def lease_of(node, renewed="t1", holder="x", **notes):
+    return Lease(lease_name(node), holder, renewed, 6.0, annotations=tuple(notes.items()))
+
+
+def test_what_a_lease_says_anew_is_told_and_a_renewal_is_not():
+    told = Told()
+    assert told.show("b", lease_of("b", claims="1:10.0.0.1")) == (1, 1), "alive, and with a claim"
+    assert told.show("b", lease_of("b", "t2", claims="1:10.0.0.1")) == (0, 0)
+    assert told.show("b", lease_of("b", "t3", claims="1:10.0.0.2")) == (0, 1)
+    assert told.show("b", lease_of("b", "t4")) == (0, 1)
+    assert told.show("b", None) == (1, 1)
+    assert told.membership.leases() == ()
+
+
+def test_a_change_of_networks_is_told_as_a_change_and_not_twice():
+    told = Told()
+    told.show("b", lease_of("b", **{INTERFACES: note(LAN)}))
+    assert told.show("b", lease_of("b", "t2", **{INTERFACES: note()})) == (1, 0)
+
+
+def test_every_lease_is_given_with_whether_it_is_live():
+    told = Told()
+    told.show("b", lease_of("b"))
+    told.show("c", lease_of("c", holder=""))
+    told.show("a", lease_of("a"))
+    told.membership.observe(None, Lease("metallb-controller", "x", "t1", 6.0))
+    live = {lease.name: live for lease, live in told.membership.leases()}
+    assert live == {lease_name("a"): True, lease_name("b"): True, lease_name("c"): False}
+
+
+def test_the_lease_before_is_the_one_that_was_found_when_joining(join, leases):
+    leases.write(lease_of("a", holder="earlier", claims="3:10.0.0.1"), 1)
+    a = join("a")
+    assert (a.before.holder, a.before.annotation("claims")) == ("earlier", "3:10.0.0.1")
+    a.describe({"claims": "4:10.0.0.1"})
+    assert until(lambda: leases.get(lease_name("a"), 1).annotation("claims") == "4:10.0.0.1")
+    leases.write(replace(leases.get(lease_name("a"), 1), holder="somebody"), 1)
+    assert until(lambda: leases.get(lease_name("a"), 1).holder == "a_boot")
+    assert a.before.annotation("claims") == "3:10.0.0.1", "what is read later is not what was before"
+
+
+def test_a_node_that_never_had_a_speaker_finds_no_lease_before(join):
+    assert join("a").before is None
 
 
 def test_renewals_do_not_come_faster_than_asked(join, leases):
