@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from metallb_cli.election import Ownership
 from metallb_cli.layer2.messages import PeerClaims, PeersReport
-from metallb_cli.model import Claim, Lease, Peer, Section
+from metallb_cli.model import Claim, IPAddress, Lease, Peer, Section
 from metallb_cli.reconcile.lease_notes import (
     ANNOUNCING,
     CLAIMS,
     SPEAKER,
+    SpeakerNote,
     decode_addresses,
     decode_claims,
     speaker_note,
@@ -29,15 +29,19 @@ from metallb_cli.reconcile.standings import LeasedSpeaker, Standings, standings
 
 DISCOVERY = 1.0
 """Seconds in which two speakers that begin to hear each other may do so one way only: it takes a heartbeat or two.
+With heartbeats that are rarer than by default it is as many of them: see DISCOVERY_INTERVALS.
 
 So long this node also waits after its own interface came back, before it believes that others are dead.
 """
+
+DISCOVERY_INTERVALS = 3
+"""Intervals that it takes at least: one until we are heard, one until that is said, and one that may be lost."""
 
 HEARTBEATS_DUE = 2.0
 """Seconds after its Lease says that a speaker sends heartbeats, from which on not hearing any means something."""
 
 MAX_QUEUED = 4096
-"""Sections that wait to be fed. More are only queued by a peer that floods; the oldest go, and come round again."""
+"""Sections with different bounds that wait to be fed. Only a peer that floods has more; then the oldest go."""
 
 EARLIER = ""
 """Stands for this node's speaker before it was started anew, so that the LAN is not asked who has what it had."""
@@ -60,35 +64,45 @@ class _Heard:
     was_live: bool = False
 
 
-@dataclass(slots=True)
-class Died:
-    """How deaths were noticed.
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How it was noticed that a node that was live on the LAN is not any more.
 
     Attributes:
-        silence: seconds that a node had been silent for when it was reported dead.
-        reported_at: when the newest report of peers came (monotonic).
+        silence: seconds that it had been silent for when it was reported dead.
+        at: when that report came (monotonic).
     """
 
-    silence: dict[str, float] = field(default_factory=dict)
-    reported_at: float = 0.0
+    silence: float
+    at: float
 
 
 class Neighbours:
-    """The other speakers. `on_change` is called from any thread when there is something new to `feed`."""
+    """The other speakers. `on_change` is called from any thread when there is something new to `feed`.
 
-    def __init__(self, me: str, on_change: Callable[[], None]) -> None:
+    Args:
+        me: this node.
+        interval: seconds between heartbeats, which all speakers have in common.
+    """
+
+    def __init__(self, me: str, on_change: Callable[[], None], interval: float = 0.1) -> None:
         self._me = me
+        self._discovery = max(DISCOVERY, DISCOVERY_INTERVALS * interval)
+        self._heartbeats_due = max(HEARTBEATS_DUE, 2 * DISCOVERY_INTERVALS * interval)
         self._on_change = on_change
         self._lock = threading.Lock()
         self._reported: tuple[Peer, ...] = ()
-        self._sections: deque[PeerClaims] = deque(maxlen=MAX_QUEUED)
+        self._reported_at = 0.0
+        self._sections: dict[tuple[str, int, IPAddress, IPAddress], Section] = {}
         self._heard: dict[str, _Heard] = {}
+        self._claimants: set[str] = set()  # whose claims the election was told
         self._notes: dict[str, tuple[str | None, str | None]] = {}
-        self._heartbeats_since: dict[tuple[str, int], float] = {}
+        self._speaker_notes: dict[str, tuple[str | None, SpeakerNote]] = {}
+        self._heartbeats_since: dict[str, tuple[int, float]] = {}
         self._fed: Standings | None = None
         self._earlier_until: float | None = None
         self._connected_since: float | None = None
-        self.died = Died()
+        self._deaths: dict[str | None, Death] = {}
 
     # -- the link's thread
 
@@ -96,13 +110,18 @@ class Neighbours:
         """Take in who is heard."""
         with self._lock:
             self._reported = report.peers
-            self.died.reported_at = time.monotonic()
+            self._reported_at = time.monotonic()
         self._on_change()
 
     def on_claims(self, claims: PeerClaims) -> None:
         """Take in what a peer claims."""
+        section = claims.section
+        bounds = claims.node, claims.boot, section.first, section.last
         with self._lock:
-            self._sections.append(claims)
+            self._sections.pop(bounds, None)  # to the end: sections with other bounds may overlap it
+            self._sections[bounds] = section
+            if len(self._sections) > MAX_QUEUED:
+                del self._sections[next(iter(self._sections))]
         self._on_change()
 
     # -- the deciding thread
@@ -117,6 +136,11 @@ class Neighbours:
     def peers(self) -> tuple[Peer, ...]:
         """Everybody who is or was heard."""
         return self._reported
+
+    @property
+    def deaths(self) -> Mapping[str | None, Death]:
+        """How those died that were live on the LAN in the present boot and are not any more, as of the last `feed`."""
+        return self._deaths
 
     @property
     def standings(self) -> Standings:
@@ -144,22 +168,24 @@ class Neighbours:
             connected: this node has a usable interface.
         """
         with self._lock:
-            reported = self._reported
-            sections = list(self._sections)
-            self._sections.clear()
-        peers = self._follow(ownership, reported, now)
-        for heard in sections:
-            known = self._heard.get(heard.node)
-            if known is not None and known.boot == heard.boot:
-                ownership.hear(heard.node, heard.section, now)
+            reported, reported_at = self._reported, self._reported_at
+            sections, self._sections = self._sections, {}
+        peers = self._follow(ownership, reported, reported_at, now)
+        for (node, boot, _, _), section in sections.items():
+            known = self._heard.get(node)
+            if known is not None and known.boot == boot:
+                self._hear(ownership, node, section, now)
         if self._earlier_until is not None and now >= self._earlier_until:
             self._earlier_until = None
             ownership.forget(EARLIER)
         leased = [self._read(ownership, lease, live, now) for lease, live in leases]
         self._forget_gone(ownership, {speaker.node for speaker in leased})
         found = standings(self._me, peers, leased, draining)
-        self._connected_since = (self._connected_since or now) if connected else None
-        if self._fed is not None and (self._connected_since is None or now < self._connected_since + DISCOVERY):
+        if not connected:
+            self._connected_since = None
+        elif self._connected_since is None:
+            self._connected_since = now
+        if self._fed is not None and (self._connected_since is None or now < self._connected_since + self._discovery):
             found = Standings({**self._fed.speakers, **found.speakers}, found.quorum)
         if found != self._fed:
             self._fed = found
@@ -167,13 +193,15 @@ class Neighbours:
 
     def next_deadline(self, now: float) -> float | None:
         """When time alone changes what `feed` would say."""
-        waiting = [h.since + DISCOVERY for h in self._heard.values() if not h.was_live]
-        waiting += [since + HEARTBEATS_DUE for since in self._heartbeats_since.values()]
+        waiting = [h.since + self._discovery for h in self._heard.values() if not h.was_live]
+        waiting += [since + self._heartbeats_due for _, since in self._heartbeats_since.values()]
         if self._connected_since is not None:
-            waiting.append(self._connected_since + DISCOVERY)
+            waiting.append(self._connected_since + self._discovery)
         return min((at for at in waiting if at > now), default=None)
 
-    def _follow(self, ownership: Ownership, reported: tuple[Peer, ...], now: float) -> dict[str, Peer]:
+    def _follow(
+        self, ownership: Ownership, reported: tuple[Peer, ...], reported_at: float, now: float
+    ) -> dict[str, Peer]:
         """Return the peers whose state means something: all but those that have only just been met."""
         peers = {}
         for peer in reported:
@@ -183,33 +211,52 @@ class Neighbours:
                     ownership.forget(peer.node)
                 known = self._heard[peer.node] = _Heard(peer.boot, now)
                 self._notes.pop(peer.node, None)
-            if known.was_live and not peer.live:
-                self.died.silence[peer.node] = peer.silence
+            if not known.was_live or peer.live:
+                self._deaths.pop(peer.node, None)
+            elif peer.node not in self._deaths:
+                self._deaths[peer.node] = Death(peer.silence, reported_at)
             known.was_live |= peer.live
-            if known.was_live or now - known.since >= DISCOVERY:
+            if known.was_live or now >= known.since + self._discovery:
                 peers[peer.node] = peer
         for node in self._heard.keys() - {peer.node for peer in reported}:
             del self._heard[node]
+            self._deaths.pop(node, None)
         return peers
+
+    def _hear(self, ownership: Ownership, node: str, section: Section, now: float) -> None:
+        self._claimants.add(node)
+        ownership.hear(node, section, now)
 
     def _read(self, ownership: Ownership, lease: Lease, live: bool, now: float) -> LeasedSpeaker:
         """What a Lease says; the claims in it count as long as its speaker is not heard itself."""
         node = node_of(lease.name) or ""
-        note = speaker_note(lease)
+        note = self._note(node, lease)
         if node != self._me and not self._hears(node, note.boot):
             self._read_claims(ownership, node, lease, now)
         since = None
         if note.interval:
-            since = self._heartbeats_since.setdefault((node, note.boot), now)
+            boot, since = self._heartbeats_since.get(node, (note.boot, now))
+            since = since if boot == note.boot else now
+            self._heartbeats_since[node] = note.boot, since
+        else:
+            self._heartbeats_since.pop(node, None)
         return LeasedSpeaker(
             node,
             live,
             note.boot,
             tells=lease.annotation(SPEAKER) is not None,
-            heartbeats=since is not None and now - since >= HEARTBEATS_DUE,
+            heartbeats=since is not None and now >= since + self._heartbeats_due,
             leaving=note.leaving,
             unsteady=note.unsteady,
         )
+
+    def _note(self, node: str, lease: Lease) -> SpeakerNote:
+        """What a speaker says of itself; read once, as there are many and each is asked for in every turn."""
+        text = lease.annotation(SPEAKER)
+        known = self._speaker_notes.get(node)
+        if known is None or known[0] != text:
+            known = self._speaker_notes[node] = text, speaker_note(lease)
+        return known[1]
 
     def _hears(self, node: str, boot: int) -> bool:
         """Whether the present start of the node's speaker was ever heard."""
@@ -221,18 +268,21 @@ class Neighbours:
         if self._notes.get(node) != notes:
             self._notes[node] = notes
             for section in _sections(lease):
-                ownership.hear(node, section, now)
+                self._hear(ownership, node, section, now)
 
     def _forget_gone(self, ownership: Ownership, leased: set[str]) -> None:
-        for node in self._notes.keys() - leased - self._heard.keys():
-            del self._notes[node]
+        """Forget nodes that are neither in the cluster nor on the LAN any more."""
+        for node in self._claimants - leased - self._heard.keys():
+            self._claimants.discard(node)
             ownership.forget(node)
-        self._heartbeats_since = {key: at for key, at in self._heartbeats_since.items() if key[0] in leased}
+        for notes in (self._notes, self._speaker_notes, self._heartbeats_since):
+            for node in notes.keys() - leased:
+                del notes[node]
 
 
 def _sections(lease: Lease) -> Iterable[Section]:
-    """What a Lease claims. What it announces, but is not noted as claimed, counts as claimed before all else."""
-    claims = {address: Claim(0) for address in decode_addresses(lease.annotation(ANNOUNCING) or "").addresses}
+    """What a Lease claims. What it announces, but is not noted as claimed, counts with the first epoch there is."""
+    claims = {address: Claim(1) for address in decode_addresses(lease.annotation(ANNOUNCING) or "").addresses}
     claims |= decode_claims(lease.annotation(CLAIMS) or "").claims
     for first, last in _FAMILIES:
         of_family = ((a, claim) for a, claim in claims.items() if a.version == first.version)

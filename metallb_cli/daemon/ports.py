@@ -219,5 +219,8 @@ class SpeakerMetrics(Protocol):
     def fenced(self, fenced: bool) -> None:
         """Set whether this node answers for nothing because its heartbeats were late."""
 
+    def suspended(self, suspended: bool) -> None:
+        """Set whether this node answers for nothing because the API server is away and `--on-api-outage` says so."""
+
     def contested(self, addresses: int) -> None:
         """Set how many addresses of this node are not announced because another host has them."""

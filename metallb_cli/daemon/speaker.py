@@ -50,6 +50,12 @@ POLL = 0.5
 LEAVE_TIMEOUT = 2.0
 """Seconds in which the others must have taken everything over from a speaker that stops."""
 
+LISTENING = 0.5
+"""Seconds for which a speaker that starts listens before it takes anything over; longer when heartbeats are rarer."""
+
+LISTENING_INTERVALS = 5
+"""Heartbeats that it must be able to hear in that time: until it is heard itself, and is told what others claim."""
+
 HANDOVER = 0.5
 """Seconds that a speaker which gave its Lease back goes on answering for what nobody has taken over by then."""
 
@@ -112,11 +118,13 @@ class Speaker:
         self._state: ClusterState | None = None
         self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
         self._services_of: defaultdict[IPAddress, set[ServiceKey]] = defaultdict(set)
-        self._ownership = Ownership(options.node, time.monotonic(), options.election)
+        self._ownership = self._listen(time.monotonic())
         self._decided: object = None
         self._sent = AnnouncementSet()
         self._leaving = False
-        self._fenced = False
+        self._yielding_since: dict[IPAddress, int] = {}
+        self._suspended = False
+        self._fences = self._fences_followed = 0
         self._link_state = LinkState()
         self._link_exit: int | None = None
         self._announced: tuple[IPAddress, ...] | None = None
@@ -124,7 +132,7 @@ class Speaker:
         self._notes: dict[str, str] = {}
         self._boot = time.time_ns()
         self._sends_heartbeats = False
-        self.neighbours = Neighbours(options.node, lambda: inbox.put(Task.PEERS))
+        self.neighbours = Neighbours(options.node, lambda: inbox.put(Task.PEERS), options.heartbeat_interval)
         self._announcements = Announcements(options.node, self._services_of, feeds.services, events, metrics, recorder)
         self.working = False
 
@@ -136,7 +144,9 @@ class Speaker:
         self._inbox.put(Task.PEERS)  # so that it need not wait for its next look
 
     def on_link_state(self, state: LinkState) -> None:
-        """Take in a report of the link process."""
+        """Take in a report of the link process, each in its turn."""
+        if state.fenced and not self._link_state.fenced:
+            self._fences += 1  # counted here, because it may be over before the loop looks
         self._link_state = state
         self._inbox.put(Task.LINK)
 
@@ -180,8 +190,9 @@ class Speaker:
             self._membership.start()
             while not self._membership.joined.wait(0.02) and not self._stop.is_set():
                 self._check_link()
-            self._begin()
-            joined()
+            if not self._stop.is_set():
+                self._begin()
+                joined()
             while not self._stop.is_set():
                 self._turn(POLL)
             self._leave()
@@ -189,10 +200,16 @@ class Speaker:
             self.working = False
             self._feeds.stop()
 
+    def _listen(self, now: float) -> Ownership:
+        """Begin to take part in the election: by listening."""
+        options = self._options
+        listening = max(LISTENING, LISTENING_INTERVALS * options.heartbeat_interval)
+        return Ownership(options.node, now, options.election, settle=listening)
+
     def _begin(self) -> None:
         before, now = self._membership.before, time.monotonic()
         self._boot = max(self._boot, speaker_note(before).boot + 1)  # grows even when the clock was set back
-        self._ownership = Ownership(self._options.node, now, self._options.election)
+        self._ownership = self._listen(now)
         self.neighbours.remember(self._ownership, before, now)
         self._load_config(self._feeds.config_text())
         self._inbox.put(Task.EVERYTHING)
@@ -202,7 +219,7 @@ class Speaker:
         now = time.monotonic()
         key = self._inbox.get(max(0.0, min(patience, patience if due is None else due - now)))
         self._check_link()
-        everything, services, tasks = False, set[ServiceKey](), set[Task]()
+        services, tasks = set[ServiceKey](), set[Task]()
         while key is not None:
             if isinstance(key, ServiceKey):
                 services.add(key)
@@ -210,16 +227,15 @@ class Speaker:
                 tasks.add(key)
             key = self._inbox.get(0)
         if Task.CONFIG in tasks:
-            everything |= self._load_config(self._feeds.config_text())
-        everything |= Task.EVERYTHING in tasks
-        if everything:
-            self._judge_everything()
-        elif services:
-            self._judge(services)
+            self._load_config(self._feeds.config_text())
+        handled = bool(services or tasks & {Task.CONFIG, Task.EVERYTHING})
+        if (tasks & {Task.CONFIG, Task.EVERYTHING} or (Task.PEERS in tasks and self._newcomers())) and self._survey():
+            services |= {service.key for service in self._feeds.services.all()} | self._verdicts.keys()
+        self._judge(services)
         if Task.LINK in tasks:
             self._follow_link()
         self._decide()
-        if everything or services:
+        if handled:
             self._metrics.update_handled(failed=False)
             self.working = True
         if tasks or services:
@@ -239,7 +255,7 @@ class Speaker:
         self._leaving = True
         end = time.monotonic() + LEAVE_TIMEOUT
         self._decide()
-        while self._sent.addresses and time.monotonic() < end and any(p.live for p in self.neighbours.peers):
+        while self._sent.addresses and time.monotonic() < end and self._can_hand_over():
             self._turn(0.05)
         self._membership.leave()
         if self._sent.addresses:
@@ -247,23 +263,48 @@ class Speaker:
         if self._sent.addresses:
             self._link.announce(AnnouncementSet(self._sent.generation + 1, ranges=self._sent.ranges, leaving=True))
 
+    def _can_hand_over(self) -> bool:
+        """Whether a speaker on the LAN has begun to take over what this node still answers for, or may."""
+        if self._sent.yielding:
+            return True
+        live = {peer.node for peer in self.neighbours.peers if peer.live}
+        speakers = self.neighbours.standings.speakers
+        takers = {node for node in live if node in speakers and not speakers[node].leaving}
+        wishes = (self._wish(address) for address in self._sent.addresses) if takers else ()
+        return any(wish is not None and not takers.isdisjoint(wish.candidates) for wish in wishes)
+
     # -- judging Services
 
-    def _judge_everything(self) -> None:
-        self._state = ClusterState(
-            pools=self._config.pools if self._config else (),
-            nodes=dict(self._feeds.nodes()),
-            speakers=self._membership.live() | {peer.node for peer in self.neighbours.peers if peer.live},
-            endpoints=self._feeds.endpoints(),
+    def _survey(self) -> bool:
+        """Look at what every Service is judged by; return whether that is anything else than before.
+
+        Draining is left out: a drained node is a candidate, which leaves.
+        """
+        if self._config is None:
+            return False
+        state = ClusterState(
+            pools=self._config.pools,
+            nodes={name: replace(node, draining=False) for name, node in self._feeds.nodes().items()},
+            speakers=self._speakers(),
+            endpoints=self._feeds.endpoints(),  # live: a change comes with the key of its Service
             ignore_exclude_lb=self._options.ignore_exclude_lb,
             reach=self._membership.reach(),
         )
-        keys = {service.key for service in self._feeds.services.all()}
-        self._judge(keys | set(self._verdicts))
+        if state == self._state:
+            return False
+        self._state = state
+        return True
+
+    def _speakers(self) -> frozenset[str]:
+        return self._membership.live() | {peer.node for peer in self.neighbours.peers if peer.live}
+
+    def _newcomers(self) -> bool:
+        """Whether the LAN shows speakers that no Service was judged with. Who is gone is the election's business."""
+        return self._state is not None and not self._speakers() <= self._state.speakers
 
     def _judge(self, keys: Iterable[ServiceKey]) -> None:
         """Find out which nodes may answer for the Services' addresses, and tell the election."""
-        if self._state is None or self._config is None:
+        if self._state is None:
             return
         changed: set[IPAddress] = set()
         for key in sorted(keys):
@@ -281,7 +322,7 @@ class Speaker:
             for address in addresses:
                 self._services_of[address].add(key)
             if after != before:
-                self._announcements.judged(key, after)
+                self._announcements.judged(key, before, after)
             if after:
                 self._verdicts[key] = after
             else:
@@ -293,14 +334,18 @@ class Speaker:
         return service.is_load_balancer and service.load_balancer_class == self._options.lb_class
 
     def _wish(self, address: IPAddress) -> Wish | None:
-        """What the first Service that may be announced says about the address; None when none may be."""
-        for key in sorted(self._services_of.get(address, ())):
-            for verdict in self._verdicts.get(key, ()):
-                if verdict.address == address and verdict.candidates:
-                    service = self._feeds.services.get(key)
-                    move = (service.move_to, service.move_epoch) if service is not None else (None, 0)
-                    return Wish(verdict.candidates, *move)
-        return None
+        """What the Services that have the address say about it; None when it may be announced for none of them.
+
+        The first of them says where it may be, and the newest request to move counts, whichever Service has it.
+        """
+        keys = sorted(self._services_of.get(address, ()))
+        verdicts = (verdict for key in keys for verdict in self._verdicts.get(key, ()))
+        candidates = next((v.candidates for v in verdicts if v.address == address and v.candidates), None)
+        if candidates is None:
+            return None
+        moves = [(s.move_epoch, s.move_to) for s in map(self._feeds.services.get, keys) if s is not None and s.move_to]
+        epoch, node = max(moves, default=(0, None))
+        return Wish(candidates, node, epoch)
 
     # -- deciding and doing
 
@@ -311,21 +356,24 @@ class Speaker:
         connected = any(interface.verdict is Reason.USABLE for interface in self._link_state.interfaces)
         self.neighbours.feed(self._ownership, self._membership.leases(), draining, now, connected=connected)
         self._ownership.set_leaving(leaving)
-        suspended = self._suspended()
-        self._ownership.suspend(suspended)
+        self._obey_outage_policy()
         decision = self._ownership.decide(now)
-        state = decision, leaving or suspended, self._config
+        state = decision, leaving or self._suspended, self._config
         if state != self._decided:
             self._decided = state
-            self._send(decision, leaving or suspended)
+            self._send(decision, leaving or self._suspended)
         if decision.changes:
-            self._announcements.decided(decision.changes, self._sent.generation, now, self.neighbours.died)
+            self._announcements.decided(decision.changes, self._sent.generation, now, self.neighbours.deaths)
 
-    def _suspended(self) -> bool:
+    def _obey_outage_policy(self) -> None:
         outage, duration = self._membership.outage_seconds, self._membership.lease_duration
-        return api_outage.suspended(
+        suspended = api_outage.suspended(
             self._options.on_api_outage, outage, duration, quorum=self.neighbours.standings.quorum
         )
+        if suspended != self._suspended:
+            self._suspended = suspended
+            self._ownership.suspend(suspended)
+            self._announcements.suspended(suspended, outage)
 
     def _send(self, decision: Decision, leaving: bool) -> None:
         addresses = sorted(decision.claims.keys() | decision.yielding.keys(), key=lambda a: (a.version, int(a)))
@@ -345,16 +393,21 @@ class Speaker:
         )
         if wanted != self._sent:
             self._sent = replace(wanted, generation=self._sent.generation + 1)
+            since = self._yielding_since
+            self._yielding_since = {a: since.get(a, self._sent.generation) for a in wanted.yielding}
             self._link.announce(self._sent)
 
     def _follow_link(self) -> None:
         """Take in what the link process found out about the addresses and about itself."""
         state, now = self._link_state, time.monotonic()
-        if state.fenced and not self._fenced:
+        if self._fences != self._fences_followed:
+            self._fences_followed = self._fences
             self._ownership.fenced(now)
-        self._fenced = state.fenced
+            self._announcements.fenced()
         self._ownership.contested(frozenset(conflict.address for conflict in state.contested))
-        self._ownership.released(frozenset(state.released))
+        # Of an address that was yielded before, taken back and is yielded again, an old report says nothing.
+        since = self._yielding_since
+        self._ownership.released(frozenset(a for a in state.released if since.get(a, 0) <= state.generation))
         self._announcements.reported(state, now)
 
     def _describe(self) -> None:
@@ -387,27 +440,27 @@ class Speaker:
 
     # -- the configuration
 
-    def _load_config(self, text: str | None) -> bool:
-        """Take a new configuration if it is good; otherwise go on with the one before. Returns whether it was taken."""
+    def _load_config(self, text: str | None) -> None:
+        """Take a new configuration if it is good; otherwise go on with the one before."""
         if text is None:
-            return self._complain(Reason.CONFIG_MISSING, "the ConfigMap does not exist")
+            self._complain(Reason.CONFIG_MISSING, "the ConfigMap does not exist")
+            return
         parsed = config.parse(text, source="config")
         if parsed.config is None:
             errors = [p for p in parsed.problems if p.severity is config.Level.ERROR]
-            return self._complain(Reason.CONFIG_INVALID, f"line {errors[0].line}: {errors[0].message}")
+            self._complain(Reason.CONFIG_INVALID, f"line {errors[0].line}: {errors[0].message}")
+            return
         self._told_config = None
         self._config = parsed.config
         self._metrics.config_state(loaded=True, stale=False)
         log.info(
             "configuration loaded: %d pools", len(parsed.config.pools), extra={"reason": Reason.CONFIG_LOADED.value}
         )
-        return True
 
-    def _complain(self, reason: Reason, message: str) -> bool:
+    def _complain(self, reason: Reason, message: str) -> None:
         kept = "; going on with the configuration before it" if self._config else "; announcing nothing"
         self._metrics.config_state(loaded=self._config is not None, stale=True)
         if (reason, message) != self._told_config:
             self._told_config = (reason, message)
             # The controller makes the Event: one per cluster, not one per node.
             log.warning("%s%s", message, kept, extra={"reason": reason.value})
-        return False

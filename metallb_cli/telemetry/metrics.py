@@ -177,6 +177,7 @@ class SpeakerMetrics(DaemonMetrics):
         self._failovers = Failovers()
         self._peers = (0, 0)
         self._fenced = False
+        self._suspended = False
         self._contested = 0
         super().__init__(api_silence=api_silence, events_dropped=events_dropped)
 
@@ -215,6 +216,11 @@ class SpeakerMetrics(DaemonMetrics):
         with self._lock:
             self._fenced = fenced
 
+    def suspended(self, suspended: bool) -> None:
+        """Set whether this node answers for nothing because the API server is away and `--on-api-outage` says so."""
+        with self._lock:
+            self._suspended = suspended
+
     def contested(self, addresses: int) -> None:
         """Set how many addresses of this node are not announced because another host has them."""
         with self._lock:
@@ -242,6 +248,12 @@ class SpeakerMetrics(DaemonMetrics):
             self._failovers.family(),
             peers,
             _plain("metallb_speaker_fenced", "gauge", "1: heartbeats were late, so nothing is answered.", self._fenced),
+            _plain(
+                "metallb_speaker_suspended",
+                "gauge",
+                "1: the API server is away, so nothing is answered.",
+                self._suspended,
+            ),
             _plain(
                 "metallb_speaker_contested_addresses",
                 "gauge",

@@ -86,6 +86,7 @@ def speaker():
     metrics.failover(Stages(None, 0.004, 0.02))
     metrics.peers(live=2, dead=1)
     metrics.fenced(True)
+    metrics.suspended(True)
     metrics.contested(4)
     return metrics
 
@@ -106,6 +107,8 @@ def test_the_speakers_exposition_is_this_line_by_line():
         'metallb_speaker_peers{state="dead"} 1',
         "# TYPE metallb_speaker_fenced gauge",
         "metallb_speaker_fenced 1",
+        "# TYPE metallb_speaker_suspended gauge",
+        "metallb_speaker_suspended 1",
         "# TYPE metallb_speaker_contested_addresses gauge",
         "metallb_speaker_contested_addresses 4",
         "# TYPE metallb_layer2_requests_received counter",
