@@ -30,17 +30,21 @@ def lan():
 
 @pytest.fixture
 def speakers(site, lan):
-    """Starts speakers on nodes that the API server knows."""
+    """Starts speakers on nodes that the API server knows.
+
+    The one that the hash prefers comes first, so that it owns the address when the others come: they leave it there.
+    """
 
     def start(*nodes, heartbeats=True):
         if heartbeats:
             site.give_key()
         for node in nodes:
             site.raw.post("/api/v1/nodes", {"metadata": {"name": node}})
-        started = {
-            node: site.start("speaker", "--node", node, "--netns", lan.nodes[node].namespace.reference)
-            for node in nodes
-        }
+        started = {}
+        for node in sorted(nodes, key=ORDER.index):
+            started[node] = site.start("speaker", "--node", node, "--netns", lan.nodes[node].namespace.reference)
+            if len(started) == 1:
+                started[node].ready()
         for role in started.values():
             role.ready()
         return started
@@ -73,9 +77,14 @@ def subprocess_flush(namespace):
 
 def test_one_node_answers_and_it_is_the_one_that_the_hash_picks(site, lan, speakers):
     site.configure()
+    running = speakers(*NODES)
+    live = '{state="live"}'
+    for role in running.values():
+        until(
+            lambda role=role: role.metric("metallb_speaker_peers").get(live) == 2, what="speakers that hear each other"
+        )
     site.create("web", ip=VIP)
     site.serve("web", "node1", "node2")
-    running = speakers(*NODES)
     until(lambda: owner(lan) == ORDER[0], what="an answer from the elected node")
     winner = running[ORDER[0]]
     labels = f'{{ip="{VIP}",node="{ORDER[0]}",protocol="arp",service="{site.apps}/web"}}'
