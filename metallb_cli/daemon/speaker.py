@@ -41,6 +41,7 @@ from metallb_cli.reconcile.lease_notes import (
     encode_speaker,
     speaker_note,
 )
+from metallb_cli.reconcile.liveness import node_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,12 @@ LISTENING = 0.5
 
 LISTENING_INTERVALS = 5
 """Heartbeats that it must be able to hear in that time: until it is heard itself, and is told what others claim."""
+
+COLD_LISTENING = 3.0
+"""Seconds instead, when a whole cluster starts: else the first speaker would get every address, and keep it."""
+
+YOUNG = 10.0
+"""Seconds after its start in which a speaker may be one of those that start together."""
 
 HANDOVER = 0.5
 """Seconds that a speaker which gave its Lease back goes on answering for what nobody has taken over by then."""
@@ -204,7 +211,17 @@ class Speaker:
         """Begin to take part in the election: by listening."""
         options = self._options
         listening = max(LISTENING, LISTENING_INTERVALS * options.heartbeat_interval)
+        if len(self._feeds.nodes()) > 1 and self._starts_with_others():
+            listening = max(listening, COLD_LISTENING)
         return Ownership(options.node, now, options.election, settle=listening)
+
+    def _starts_with_others(self) -> bool:
+        """Whether no other speaker has been running for long. Their clocks may differ: then addresses spread less."""
+        me = self._options.node
+        others = [(lease, live) for lease, live in self._membership.leases() if node_of(lease.name) != me]
+        if not others:  # the first of all, unless it has always been the only one
+            return self._membership.before is None
+        return all(self._boot - speaker_note(lease).boot < YOUNG * 1e9 for lease, live in others if live)
 
     def _begin(self) -> None:
         before, now = self._membership.before, time.monotonic()

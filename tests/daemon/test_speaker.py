@@ -439,6 +439,32 @@ def test_heartbeats_are_told_to_the_link_process_and_noted_when_there_is_a_key(n
     assert me.note().boot == settings.boot
 
 
+@pytest.mark.parametrize(
+    ("others", "nodes", "waits"),
+    [
+        ({}, 3, True),  # the first of a new cluster
+        ({}, 1, False),
+        ({"n2": 1.0, "n3": 2.0}, 3, True),  # all start together
+        ({"n2": 1.0, "n3": 3600.0}, 3, False),  # a restart
+    ],
+)
+def test_a_speaker_listens_longer_only_when_the_whole_cluster_starts(node, others, nodes, waits):
+    def prepare(me):
+        for name, age in others.items():
+            # Unsteady as this node is, so that none is preferred.
+            note = f'{{"boot": {time.time_ns() - int(age * 1e9)}, "unsteady": true}}'
+            me.leases.write(Lease(lease_name(name), name, duration=3600, annotations=((SPEAKER, note),)), 1)
+        for number in range(nodes):
+            me.feeds.node(f"n{number + 1}")
+        for number in range(1, 31):  # enough that some are this node's, whoever else may have the others
+            me.feeds.put(f"web{number}", f"10.0.0.{number}")
+
+    me = node(prepare=prepare)
+    until(lambda: me.sent.claims, 20, what="claims")
+    first = next(sent for sent in me.link.sets if sent.claims)
+    assert first.unsteady is not waits, "a speaker is unsteady for its first three seconds"
+
+
 def test_the_boot_grows_even_when_the_clock_was_set_back(node):
     leases = MemoryLeases()
     future = time.time_ns() + 10**18
