@@ -137,10 +137,12 @@ class Membership:
             lease = new or old
             node = None if lease is None else node_of(lease.name)
             moved = node is not None and node != self._node and self._read_note(node, new)
-        self._settle()
+        known = old is not None and new is not None and (old.holder, old.annotations) == (new.holder, new.annotations)
+        if not self._settle() and known:
+            return  # a renewal, of which every node makes one in two seconds: nothing is due earlier than it was
         if moved:
             self._on_change()
-        elif old is None or new is None or old.annotations != new.annotations:
+        else:
             self._on_notes()
         self._wake.set()
 
@@ -273,7 +275,8 @@ class Membership:
             with self._lock:
                 self._liveness.confirm(name, lease, time.monotonic())
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
+        """Tell of speakers that are gone or alive again; return whether there are any."""
         with self._lock:
             live = self._liveness.live()
             gone, come = self._live - live, live - self._live
@@ -284,3 +287,4 @@ class Membership:
             log.info("speakers alive: %s", ", ".join(sorted(come)))
         if gone or come:
             self._on_change()
+        return bool(gone or come)
