@@ -135,7 +135,8 @@ class Engine(ABC):
         self._forget({*held, *probing.addresses(), *self._released} - wanted.keys())
         self._hand_over(handed_over, now)
         back = [ip for ip in wanted if ip in self._yielding and ip not in handed_over] if self._yielding else []
-        new = [ip for ip in wanted if ip not in held and ip not in probing and ip not in handed_over]
+        unheld = probing.addresses()
+        new = [ip for ip in wanted if ip not in held and ip not in unheld and ip not in handed_over]
         if not back and not new:
             return
         self.changed = True

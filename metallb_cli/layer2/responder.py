@@ -67,10 +67,12 @@ class Responder(Engine):
     def _tell(self, addresses: Iterable[bytes]) -> None:
         """Queue the gratuitous frames for these, in both forms."""
         as_request, as_reply = self._gratuitous_heads
+        queue, held = self._out.append, self._held
         for ip in addresses:
             claim = ip + BROADCAST + ip
-            self._out += (as_request + claim, as_reply + claim)
-            self._held[ip].gratuitous += 2
+            queue(as_request + claim)
+            queue(as_reply + claim)
+            held[ip].gratuitous += 2
 
     def _ask(self, addresses: Iterable[bytes]) -> None:
         """Queue a probe for each of these: a question that claims nothing."""
