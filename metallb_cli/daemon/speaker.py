@@ -211,9 +211,9 @@ class Speaker:
         """Begin to take part in the election: by listening."""
         options = self._options
         listening = max(LISTENING, LISTENING_INTERVALS * options.heartbeat_interval)
-        if len(self._feeds.nodes()) > 1 and self._starts_with_others():
-            listening = max(listening, COLD_LISTENING)
-        return Ownership(options.node, now, options.election, settle=listening)
+        cold = len(self._feeds.nodes()) > 1 and self._starts_with_others()
+        first = max(listening, COLD_LISTENING) if cold else listening
+        return Ownership(options.node, now, options.election, settle=listening, first=first)
 
     def _starts_with_others(self) -> bool:
         """Whether no other speaker has been running for long. Their clocks may differ: then addresses spread less."""

@@ -47,14 +47,17 @@ class Ownership:
     """One node's part. Times are monotonic seconds; they may stand still, but not go back.
 
     Args:
-        settle: seconds of listening after the start, before anything is taken over.
+        settle: seconds of listening before anything is taken over: after the start, a fence, and news at that time.
+        first: seconds of it after the start, if others.
     """
 
-    def __init__(self, me: str, now: float, mode: Mode = Mode.STICKY, *, settle: float = 0.5) -> None:
+    def __init__(
+        self, me: str, now: float, mode: Mode = Mode.STICKY, *, settle: float = 0.5, first: float | None = None
+    ) -> None:
         self._me = me
         self._settle = settle
         self._started = now
-        self._settled_at = now + settle
+        self._settled_at = now + (settle if first is None else first)
         self._settled = False
         self._damping = Damping(now)
         self._electorate = Electorate(me, by_hash=mode is Mode.METALLB)

@@ -4,9 +4,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from metallb_cli.election import Change, Mode, Standing
+from metallb_cli.election import Change, Mode, Ownership, Standing, Wish
 from metallb_cli.model import Claim, Reason, Section
-from tests.election.node import NODES, OneNode, address_preferring
+from tests.election.node import EVERYTHING, NODES, OneNode, address_preferring
 
 MAX_EPOCH = 2**32 - 1
 A_FIRST = address_preferring("a", "b", "c")
@@ -60,6 +60,16 @@ def test_a_speaker_that_starts_listens_before_it_takes_over():
     assert not node.want(A_FIRST).claims
     assert not node.until(0.49).claims
     assert node.until(0.5).claims
+
+
+def test_a_longer_listening_after_the_start_is_not_prolonged_by_its_whole_length():
+    ownership = Ownership("a", 0.0, first=3.0)
+    ownership.set_live({"b": Standing()}, True, 0.0)
+    ownership.want(A_FIRST, Wish(frozenset("ab")))
+    assert ownership.decide(2.9).claims == {}
+    ownership.hear("b", Section(*EVERYTHING[4], ((ip_address("10.9.9.9"), Claim(1)),)), 2.9)
+    assert ownership.decide(3.3).claims == {}
+    assert A_FIRST in ownership.decide(3.5).claims
 
 
 def test_listening_goes_on_while_claims_are_heard_that_were_not_known():
