@@ -20,7 +20,6 @@ from itertools import combinations
 from pathlib import Path
 
 from bench import answers
-from bench.asker import ANSWER_TIME
 from bench.faults import FAULTS, Fault
 from bench.fleet import Fleet, Owners
 from metallb_cli.linux.ebpf.support import supported
@@ -30,6 +29,8 @@ LONGEST_OVERLAP, SLACK = 1.0, 0.3
 """Seconds: promised, and for measuring."""
 SETTLE = 6.0
 """Seconds in which one node answers for each address again."""
+HANDOVER = 1.0
+"""Seconds in which an address that is answered for by a node that yields it is answered for by its owner."""
 SHORT, LONG = (0.05, 0.15, 0.3, 0.5, 1.0), 2.0
 """Seconds that a fault lasts: one of the short ones, or as long as it takes until all is calm and this."""
 BUSY = 0.15
@@ -73,19 +74,20 @@ class Chaos:
     def _episode(self, before: Owners) -> Owners:
         fault = self.random.choice(list(FAULTS.values()))
         victim = self.random.choice(sorted(set(before.values())))
-        lasts = self.random.choice((*SHORT, LONG, LONG, LONG)) if not fault.hold else fault.hold
+        lasts = self.random.choice((*SHORT, LONG, LONG, LONG))
         self._note(f"{fault.what}: {victim}, which has {sum(node == victim for node in before.values())} addresses")
         struck = fault.strike(self.fleet, victim, before)
         cut = self._cut() if fault.parts else set()
         during = None
-        if lasts >= LONG and not (fault.parts and fault.hold):
+        if lasts >= LONG and (fault.leaves or not fault.parts):
             during = self._settle("during it", victim if fault.leaves else "")
         time.sleep(max(0.0, struck + lasts - time.time()))
         fault.recover(self.fleet, victim)
         recovered = time.time()
         self._note("over", recovered)
+        self._settle("after it")
+        time.sleep(HANDOVER)
         after = self._settle("after it")
-        time.sleep(ANSWER_TIME + 0.1)
         record = self.fleet.asker.take()
         self._check_overlaps(record, cut, struck, recovered)
         if record.late > BUSY:

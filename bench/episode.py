@@ -87,7 +87,7 @@ def play(site: Site, fault: Fault, limit: float, random: random.Random) -> Outco
     site.asker.watch([*watched, *random.sample(others, min(len(others), WATCHED_OTHERS))])
     time.sleep(BEFORE)
     struck = fault.strike(site, victim, before)
-    parted = fault.parts and fault.hold
+    parted = fault.parts and not fault.leaves
     after = None if parted else _settle(site, limit, outcome, victim if fault.leaves else "")
     time.sleep(max(0.0, struck + fault.hold - time.time()))
     fault.recover(site, victim)

@@ -16,6 +16,8 @@ PAUSE = 2.0
 """Seconds between SIGSTOP and SIGCONT."""
 PARTED = 3.0
 """Seconds for which a LAN stays in two halves."""
+CUT = 2.0
+"""Seconds for which frames vanish. What was taken from a lost node is weak for the first of them."""
 AWAY = 1.0
 """Seconds for which a planned move is watched before it is undone."""
 
@@ -30,7 +32,7 @@ class Fault:
         strike: makes it happen to a node; what each node answers for is given, too. Returns when it happened.
         recover: makes it good again, and returns when it is.
         planned: nobody may notice: no question may be lost.
-        hold: seconds between the two, at least.
+        hold: seconds between the two, at least, where it is measured.
         leaves: the node answers for nothing until it is good again.
         parts: nodes do not hear each other, so that two may answer for an address meanwhile.
     """
@@ -135,10 +137,10 @@ FAULTS = {
     for fault in (
         Fault("kill", "speaker killed (SIGKILL)", _kill, _start),
         Fault("node", "node dies: no carrier, killed", _node_dies, _node_returns),
-        Fault("cable", "cable out: no carrier", _on_the_lan("unplug"), lambda f, n: f.switch.plug_in(n)),
-        Fault("silence", "all frames vanish, carrier stays", _on_the_lan("silence"), _heal, parts=True),
-        Fault("deaf", "frames to the node vanish", _on_the_lan("deafen"), _heal, parts=True),
-        Fault("mute", "frames from the node vanish", _on_the_lan("mute"), _heal, parts=True),
+        Fault("cable", "cable out: no carrier", _on_the_lan("unplug"), lambda f, n: f.switch.plug_in(n), hold=CUT),
+        Fault("silence", "all frames vanish, carrier stays", _on_the_lan("silence"), _heal, hold=CUT, parts=True),
+        Fault("deaf", "frames to the node vanish", _on_the_lan("deafen"), _heal, hold=CUT, parts=True),
+        Fault("mute", "frames from the node vanish", _on_the_lan("mute"), _heal, hold=CUT, parts=True),
         Fault("partition", "LAN in halves, then whole", _part, _heal, hold=PARTED, leaves=False, parts=True),
         Fault("api", "API server frozen, then speaker killed", _kill_without_api, _api_returns),
         Fault("pause", f"SIGSTOP, {PAUSE:.0f} s later SIGCONT", _pause, Fleet.go_on, hold=PAUSE),
