@@ -21,8 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from metallb_cli import config
 from metallb_cli.allocator import Allocator
+from metallb_cli.daemon.configuration import Configuration
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.ports import ControllerFeeds, ControllerMetrics, Events, ServiceWriter
 from metallb_cli.errors import ApiError, ApiUnavailableError
@@ -94,10 +94,9 @@ class Controller:
     def _begin_term(self) -> None:
         self._inbox.clear()
         self._allocator = Allocator()
-        self._config: config.Config | None = None
+        self._config = Configuration(self._metrics, self._events.about_config)
         self._reasons: dict[ServiceKey, Reason] = {}
         self._told: dict[ServiceKey, tuple[Notice, ...]] = {}
-        self._told_config: Notice | None = None
         # What the API server answered to our last write, used until the watch shows a newer version: (base, stored).
         self._written: dict[ServiceKey, tuple[str, Service]] = {}
         # Services that wait for an address, in the order in which they began to.
@@ -168,7 +167,7 @@ class Controller:
         """Adopt what is in use and queue every Service. Returns how many addresses were adopted now."""
         services = adoption_order(self._services.all())
         adopted = 0
-        if self._config is not None:
+        if self._config.loaded:
             adopted = adopt(services, self._allocator, lb_class=self._options.lb_class)
         for service in services:
             self._inbox.put(service.key)
@@ -201,7 +200,7 @@ class Controller:
             if service is None:
                 self._forget(key)
                 return
-            if self._config is None:
+            if not self._config.loaded:
                 self._reasons[key] = Reason.WAITING_FOR_CONFIG
                 return
             plan = self._plan(service)
@@ -350,36 +349,13 @@ class Controller:
             self._take_stock()
 
     def _load_config(self, text: str | None) -> bool:
-        """Take a new configuration if it is good; otherwise go on with the one before. Returns whether it was taken."""
-        if text is None:
-            self._complain(Reason.CONFIG_MISSING, "the ConfigMap does not exist; create it to give out addresses")
+        if not self._config.load(text):
             return False
-        parsed = config.parse(text, source="config")
-        if parsed.config is None:
-            errors = [p for p in parsed.problems if p.severity is config.Level.ERROR]
-            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            kept = "; the configuration before it stays in force" if self._config is not None else ""
-            self._complain(
-                Reason.CONFIG_INVALID,
-                f"line {errors[0].line}: {errors[0].message}{more}{kept}. `metallb validate-config` shows them all.",
+        stranded = self._allocator.set_pools(self._config.pools)
+        if stranded:
+            log.warning(
+                "%d assigned addresses are in no pool of the configuration",
+                len(stranded),
+                extra={"reason": Reason.STRANDED.value},
             )
-            return False
-        self._config = parsed.config
-        stranded = self._allocator.set_pools(parsed.config.pools)
-        self._told_config = None
-        self._metrics.config_state(loaded=True, stale=False)
-        log.info(
-            "configuration loaded: %d pools; %d assigned addresses are in none of them",
-            len(parsed.config.pools),
-            len(stranded),
-            extra={"reason": Reason.CONFIG_LOADED.value},
-        )
         return True
-
-    def _complain(self, reason: Reason, message: str) -> None:
-        notice = Notice(reason, message, Severity.WARNING)
-        self._metrics.config_state(loaded=self._config is not None, stale=True)
-        if notice != self._told_config:
-            self._told_config = notice
-            self._events.about_config(notice)
-            log.warning("%s", message, extra={"reason": reason.value})

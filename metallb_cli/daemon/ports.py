@@ -167,14 +167,18 @@ class Recorder(Protocol):
         """
 
 
-class ControllerMetrics(Protocol):
+class ConfigMetrics(Protocol):
+    """What both daemons say of the configuration."""
+
+    def config_state(self, *, loaded: bool, stale: bool) -> None:
+        """Set the two configuration gauges."""
+
+
+class ControllerMetrics(ConfigMetrics, Protocol):
     """What the controller counts."""
 
     def pool_usage(self, usage: Mapping[str, tuple[int, int, int, int]]) -> None:
         """Replace all pool gauges: pool name to (IPv4 size, IPv4 in use, IPv6 size, IPv6 in use)."""
-
-    def config_state(self, *, loaded: bool, stale: bool) -> None:
-        """Set the two configuration gauges."""
 
     def update_handled(self, *, failed: bool) -> None:
         """Count one handled key."""
@@ -186,11 +190,8 @@ class ControllerMetrics(Protocol):
         """Replace the gauge of LoadBalancer Services by Reason value."""
 
 
-class SpeakerMetrics(Protocol):
+class SpeakerMetrics(ConfigMetrics, Protocol):
     """What the speaker counts."""
-
-    def config_state(self, *, loaded: bool, stale: bool) -> None:
-        """Set the two configuration gauges."""
 
     def update_handled(self, *, failed: bool) -> None:
         """Count one handled key."""

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from metallb_cli import config
 from metallb_cli.daemon.announcements import Announcements
+from metallb_cli.daemon.configuration import Configuration
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import Membership
 from metallb_cli.daemon.neighbours import Neighbours
@@ -120,8 +120,7 @@ class Speaker:
         self._metrics = metrics
         self._options = options
         self._stop = threading.Event()
-        self._config: config.Config | None = None
-        self._told_config: tuple[Reason, str] | None = None
+        self._config = Configuration(metrics)
         self._state: ClusterState | None = None
         self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
         self._services_of: defaultdict[IPAddress, set[ServiceKey]] = defaultdict(set)
@@ -228,7 +227,7 @@ class Speaker:
         self._boot = max(self._boot, speaker_note(before).boot + 1)  # grows even when the clock was set back
         self._ownership = self._listen(now)
         self.neighbours.remember(self._ownership, before, now)
-        self._load_config(self._feeds.config_text())
+        self._config.load(self._feeds.config_text())
         self._inbox.put(Task.EVERYTHING)
 
     def _turn(self, patience: float) -> None:
@@ -244,7 +243,7 @@ class Speaker:
                 tasks.add(key)
             key = self._inbox.get(0)
         if Task.CONFIG in tasks:
-            self._load_config(self._feeds.config_text())
+            self._config.load(self._feeds.config_text())
         handled = bool(services or tasks & {Task.CONFIG, Task.EVERYTHING})
         if (tasks & {Task.CONFIG, Task.EVERYTHING} or (Task.PEERS in tasks and self._newcomers())) and self._survey():
             services |= {service.key for service in self._feeds.services.all()} | self._verdicts.keys()
@@ -297,7 +296,7 @@ class Speaker:
 
         Draining is left out: a drained node is a candidate, which leaves.
         """
-        if self._config is None:
+        if not self._config.loaded:
             return False
         state = ClusterState(
             pools=self._config.pools,
@@ -375,7 +374,7 @@ class Speaker:
         self._ownership.set_leaving(leaving)
         self._obey_outage_policy()
         decision = self._ownership.decide(now)
-        state = decision, leaving or self._suspended, self._config
+        state = decision, leaving or self._suspended, self._config.pools
         if state != self._decided:
             self._decided = state
             self._send(decision, leaving or self._suspended)
@@ -394,8 +393,7 @@ class Speaker:
 
     def _send(self, decision: Decision, leaving: bool) -> None:
         addresses = sorted(decision.claims.keys() | decision.yielding.keys(), key=lambda a: (a.version, int(a)))
-        pools = self._config.pools if self._config else ()
-        ranges = [r for pool in pools if pool.protocol.is_layer2 for r in pool.ranges]
+        ranges = [r for pool in self._config.pools if pool.protocol.is_layer2 for r in pool.ranges]
         # An address that was kept although no pool contains it any more is answered for as well.
         ranges += [AddressRange(a, a) for a in addresses]
         wanted = AnnouncementSet(
@@ -454,30 +452,3 @@ class Speaker:
         self._notes |= {INTERFACES: encode_interfaces(state.interfaces), SPEAKER: encode_speaker(note)}
         self._membership.describe(self._notes)
         self._metrics.peers(live=len(live), dead=len(self.neighbours.peers) - len(live))
-
-    # -- the configuration
-
-    def _load_config(self, text: str | None) -> None:
-        """Take a new configuration if it is good; otherwise go on with the one before."""
-        if text is None:
-            self._complain(Reason.CONFIG_MISSING, "the ConfigMap does not exist")
-            return
-        parsed = config.parse(text, source="config")
-        if parsed.config is None:
-            errors = [p for p in parsed.problems if p.severity is config.Level.ERROR]
-            self._complain(Reason.CONFIG_INVALID, f"line {errors[0].line}: {errors[0].message}")
-            return
-        self._told_config = None
-        self._config = parsed.config
-        self._metrics.config_state(loaded=True, stale=False)
-        log.info(
-            "configuration loaded: %d pools", len(parsed.config.pools), extra={"reason": Reason.CONFIG_LOADED.value}
-        )
-
-    def _complain(self, reason: Reason, message: str) -> None:
-        kept = "; going on with the configuration before it" if self._config else "; announcing nothing"
-        self._metrics.config_state(loaded=self._config is not None, stale=True)
-        if (reason, message) != self._told_config:
-            self._told_config = (reason, message)
-            # The controller makes the Event: one per cluster, not one per node.
-            log.warning("%s%s", message, kept, extra={"reason": reason.value})
