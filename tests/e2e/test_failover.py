@@ -162,7 +162,7 @@ def test_when_a_parted_lan_heals_one_node_is_left_for_each_address(fleet):
     healed = time.time()
     fleet.switch.heal()
     after = fleet.settle(SOON)
-    assert set(after.values()) <= set(before.values()) - {victim}  # what the majority has is worth more
+    assert victim not in after.values()  # what the majority has is worth more
     assert_never_two_for_long(asked(fleet), since=healed)
 
 
