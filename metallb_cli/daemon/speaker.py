@@ -57,8 +57,11 @@ LISTENING = 0.5
 LISTENING_INTERVALS = 5
 """Heartbeats that it must be able to hear in that time: until it is heard itself, and is told what others claim."""
 
-COLD_LISTENING = 3.0
-"""Seconds instead, when a whole cluster starts: else the first speaker would get every address, and keep it."""
+COLD_LISTENING = 4.0
+"""Seconds instead, when a whole cluster starts: else the first speaker would get every address, and keep it.
+
+A second more than a speaker is unsteady after its start, so that those that started a little later are steady as well.
+"""
 
 YOUNG = 10.0
 """Seconds after its start in which a speaker may be one of those that start together."""

@@ -594,6 +594,9 @@ class Ownership:
         if not self._settled and now >= self._settled_at:
             self._settled = self._deal = True
             self._look_at_blocked()
+            for record in self._unowned:  # nobody could have taken them over before
+                record.since = now
+                self._wake(record, now + BOUND_DROPPED_AFTER)
         if not self._strong and self._quorum_since is not None and now >= self._quorum_since + STRENGTH_AFTER:
             self._strong = True
             self._look_at_blocked()

@@ -72,6 +72,15 @@ def test_a_longer_listening_after_the_start_is_not_prolonged_by_its_whole_length
     assert A_FIRST in ownership.decide(3.5).claims
 
 
+def test_after_a_long_listening_a_speaker_takes_its_share_and_not_everything():
+    ownership = Ownership("a", 0.0, first=4.0)
+    ownership.set_live(dict.fromkeys("bc", Standing()), True, 0.0)
+    for address in (A_FIRST, B_FIRST, C_FIRST):
+        ownership.want(address, Wish(frozenset("abc")))
+    assert list(ownership.decide(4.0).claims) == [A_FIRST]
+    assert list(ownership.decide(4.9).claims) == [A_FIRST]
+
+
 def test_listening_goes_on_while_claims_are_heard_that_were_not_known():
     node = OneNode("a", peers=("b",), start=True)
     late = address_preferring("a", "b", "c", number=1)
