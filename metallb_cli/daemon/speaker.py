@@ -57,11 +57,8 @@ LISTENING = 0.5
 LISTENING_INTERVALS = 5
 """Heartbeats that it must be able to hear in that time: until it is heard itself, and is told what others claim."""
 
-COLD_LISTENING = 4.0
-"""Seconds instead, when a whole cluster starts: else the first speaker would get every address, and keep it.
-
-A second more than a speaker is unsteady after its start, so that those that started a little later are steady as well.
-"""
+COLD_LISTENING = 3.0
+"""Seconds instead, when a whole cluster starts: else the first speaker would get every address, and keep it."""
 
 YOUNG = 10.0
 """Seconds after its start in which a speaker may be one of those that start together."""
@@ -213,9 +210,9 @@ class Speaker:
         """Begin to take part in the election: by listening."""
         options = self._options
         listening = max(LISTENING, LISTENING_INTERVALS * options.heartbeat_interval)
-        cold = len(self._feeds.nodes()) > 1 and self._starts_with_others()
-        first = max(listening, COLD_LISTENING) if cold else listening
-        return Ownership(options.node, now, options.election, settle=listening, first=first)
+        together = len(self._feeds.nodes()) > 1 and self._starts_with_others()
+        cold = max(listening, COLD_LISTENING) if together else None
+        return Ownership(options.node, now, options.election, settle=listening, cold=cold)
 
     def _starts_with_others(self) -> bool:
         """Whether no other speaker has been running for long. Their clocks may differ: then addresses spread less."""

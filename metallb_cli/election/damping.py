@@ -19,10 +19,10 @@ SAME_ALARM = 2.0
 
 
 class Damping:
-    """Whether this node is unsteady."""
+    """Whether this node is unsteady. `started`: it has just started, while others were running."""
 
-    def __init__(self, now: float) -> None:
-        self._until = now + AFTER_START
+    def __init__(self, now: float, *, started: bool = True) -> None:
+        self._until = now + AFTER_START if started else now
         self._alarms: list[float] = []
 
     def alarm(self, now: float) -> None:

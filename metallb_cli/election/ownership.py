@@ -48,18 +48,18 @@ class Ownership:
 
     Args:
         settle: seconds of listening before anything is taken over: after the start, a fence, and news at that time.
-        first: seconds of it after the start, if others.
+        cold: seconds of it after the start instead, when the whole cluster starts. Nobody is unsteady for that.
     """
 
     def __init__(
-        self, me: str, now: float, mode: Mode = Mode.STICKY, *, settle: float = 0.5, first: float | None = None
+        self, me: str, now: float, mode: Mode = Mode.STICKY, *, settle: float = 0.5, cold: float | None = None
     ) -> None:
         self._me = me
         self._settle = settle
         self._started = now
-        self._settled_at = now + (settle if first is None else first)
+        self._settled_at = now + (settle if cold is None else cold)
         self._settled = False
-        self._damping = Damping(now)
+        self._damping = Damping(now, started=cold is None)
         self._electorate = Electorate(me, by_hash=mode is Mode.METALLB)
         self._live = self._electorate.live
         self._gone: dict[str, Standing] = {}  # the last standing of nodes that are not alive any more

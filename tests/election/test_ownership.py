@@ -63,7 +63,7 @@ def test_a_speaker_that_starts_listens_before_it_takes_over():
 
 
 def test_a_longer_listening_after_the_start_is_not_prolonged_by_its_whole_length():
-    ownership = Ownership("a", 0.0, first=3.0)
+    ownership = Ownership("a", 0.0, cold=3.0)
     ownership.set_live({"b": Standing()}, True, 0.0)
     ownership.want(A_FIRST, Wish(frozenset("ab")))
     assert ownership.decide(2.9).claims == {}
@@ -73,12 +73,24 @@ def test_a_longer_listening_after_the_start_is_not_prolonged_by_its_whole_length
 
 
 def test_after_a_long_listening_a_speaker_takes_its_share_and_not_everything():
-    ownership = Ownership("a", 0.0, first=4.0)
+    ownership = Ownership("a", 0.0, cold=4.0)
     ownership.set_live(dict.fromkeys("bc", Standing()), True, 0.0)
     for address in (A_FIRST, B_FIRST, C_FIRST):
         ownership.want(address, Wish(frozenset("abc")))
     assert list(ownership.decide(4.0).claims) == [A_FIRST]
     assert list(ownership.decide(4.9).claims) == [A_FIRST]
+
+
+def test_when_a_whole_cluster_starts_the_first_speaker_leaves_the_others_their_share():
+    addresses = [ip_address("10.0.0.0") + n for n in range(30)]
+    ownership = Ownership("a", 0.0, cold=3.0)
+    for address in addresses:
+        ownership.want(address, Wish(NODES))
+    ownership.set_live({"b": Standing()}, True, 1.0)
+    ownership.set_live({"b": Standing(), "c": Standing()}, True, 2.0)
+    decision = ownership.decide(3.0)
+    assert 7 <= len(decision.claims) <= 13
+    assert not decision.unsteady
 
 
 def test_listening_goes_on_while_claims_are_heard_that_were_not_known():
