@@ -215,12 +215,18 @@ class Speaker:
         return Ownership(options.node, now, options.election, settle=listening, cold=cold)
 
     def _starts_with_others(self) -> bool:
-        """Whether no other speaker has been running for long. Their clocks may differ: then addresses spread less."""
+        """Whether no other speaker has been running for long, and none has got an address yet.
+
+        Their clocks may differ: then addresses spread less.
+        """
         me = self._options.node
         others = [(lease, live) for lease, live in self._membership.leases() if node_of(lease.name) != me]
         if not others:  # the first of all, unless it has always been the only one
             return self._membership.before is None
-        return all(self._boot - speaker_note(lease).boot < YOUNG * 1e9 for lease, live in others if live)
+        return not any(
+            live and (lease.annotation(CLAIMS) or self._boot - speaker_note(lease).boot >= YOUNG * 1e9)
+            for lease, live in others
+        )
 
     def _begin(self) -> None:
         before, now = self._membership.before, time.monotonic()

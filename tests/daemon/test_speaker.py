@@ -440,20 +440,22 @@ def test_heartbeats_are_told_to_the_link_process_and_noted_when_there_is_a_key(n
 
 
 @pytest.mark.parametrize(
-    ("others", "nodes", "waits"),
+    ("others", "nodes", "claims", "waits"),
     [
-        ({}, 3, True),  # the first of a new cluster
-        ({}, 1, False),
-        ({"n2": 1.0, "n3": 2.0}, 3, True),  # all start together
-        ({"n2": 1.0, "n3": 3600.0}, 3, False),  # a restart
+        ({}, 3, "", True),  # the first of a new cluster
+        ({}, 1, "", False),
+        ({"n2": 1.0, "n3": 2.0}, 3, "", True),  # all start together
+        ({"n2": 1.0, "n3": 3600.0}, 3, "", False),  # a restart
+        ({"n2": 4.0, "n3": 5.0}, 3, "1:192.0.2.1", False),  # a restart soon after all have started
     ],
 )
-def test_a_speaker_listens_longer_only_when_the_whole_cluster_starts(node, others, nodes, waits):
+def test_a_speaker_listens_longer_only_when_the_whole_cluster_starts(node, others, nodes, claims, waits):
     def prepare(me):
         for name, age in others.items():
             # Unsteady as this node is, so that none is preferred.
             note = f'{{"boot": {time.time_ns() - int(age * 1e9)}, "unsteady": true}}'
-            me.leases.write(Lease(lease_name(name), name, duration=3600, annotations=((SPEAKER, note),)), 1)
+            notes = (SPEAKER, note), (CLAIMS, claims)
+            me.leases.write(Lease(lease_name(name), name, duration=3600, annotations=notes), 1)
         for number in range(nodes):
             me.feeds.node(f"n{number + 1}")
         for number in range(1, 31):  # enough that some are this node's, whoever else may have the others
