@@ -253,6 +253,8 @@ class Beacon:
         beat = now >= self._start + self._beats * self._interval
         if beat:  # those that were missed are left out
             self._beats = max(self._beats, math.floor((now - self._start) / self._interval)) + 1
+            if self._start + self._beats * self._interval <= now:  # the division was rounded down
+                self._beats += 1
             if self._newcomers and now >= self._all_said + REPETITION:
                 self._newcomers, self._all_said = False, now
                 self._rotation.hurry()

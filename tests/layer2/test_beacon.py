@@ -4,7 +4,7 @@ import time
 from ipaddress import IPv4Address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metallb_cli.layer2 import heartbeat
@@ -65,6 +65,8 @@ class TestPacing:
         assert self.run(beacon, [0.0, 5.04, 5.05, 5.11]) == [1, 1, 0, 1]
 
     @given(st.lists(st.floats(0.0, 0.35), min_size=1, max_size=60))
+    @example([INTERVAL] * 60)
+    @example([0.3, 0.3, 0.3, 0.1])
     def test_however_late_the_timer_no_beat_comes_twice(self, steps):
         beacon = alone(now=1000.0)
         now, sent = 1000.0, 0
