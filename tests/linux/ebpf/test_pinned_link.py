@@ -19,6 +19,7 @@ from metallb_cli.model import Reason
 from tests.linux.ebpf.conftest import OURS, answered, asking, check, exchange, question, wait_until_attached
 from tests.linux.test_link import speaker_with_link
 from tests.support.bpffs import BPF, with_bpf_file_system
+from tests.support.roles import until
 from tests.support.wire import running_link
 
 pytestmark = pytest.mark.live
@@ -255,7 +256,7 @@ class TestCleanEnd:
             process.wait(5)
             assert answered(lan, SPEAKERS_ADDRESS) == [SPEAKERS_ADDRESS]
             wait_until_attached(lan)
-            assert not directory(lan.node).exists()
+            until(lambda: not directory(lan.node).exists(), 5, what="the directory's end, after that of the programs")
 
 
 class TestLog:
