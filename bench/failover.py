@@ -207,6 +207,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round of everything with three nodes")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/benchmarks.md")
     parser.add_argument("--nodes", type=int, help="only clusters of this size")
+    parser.add_argument("--up-to", type=int, default=50, metavar="NODES", help="only clusters of at most this size")
     parser.add_argument("--addresses", type=int, help="only with so many addresses")
     parser.add_argument("--rounds", type=int, help="of each fault (default 5)")
     parser.add_argument(
@@ -219,6 +220,7 @@ def main() -> int:
     if reason := supported():
         sys.exit(f"this needs root and bpf(2): {reason}")
     sizes: Sequence[Size] = QUICK if options.quick else FULL
+    sizes = [size for size in sizes if size.nodes <= options.up_to]
     if options.nodes or options.addresses:
         sizes = [Size(options.nodes or 3, options.addresses or 100, tuple(FAULTS))]
     rounds = options.rounds or (1 if options.quick else 5)
