@@ -12,6 +12,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from metallb_cli.election.claims import MAX_EPOCH
 from metallb_cli.model import (
     Endpoints,
     IPAddress,
@@ -39,9 +40,6 @@ MOVE_TO = f"{PREFIX}move-to"
 
 MAX_NODE_NAME = 253
 """Characters: the name of a Node is a DNS subdomain name."""
-
-MAX_EPOCH = (1 << 32) - 1
-"""An epoch has four bytes in a heartbeat."""
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"

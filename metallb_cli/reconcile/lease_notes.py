@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 
+from metallb_cli.election.claims import MAX_EPOCH
 from metallb_cli.model import AddressRange, Claim, Conflict, IPAddress, Lease, merge_ranges, parse_address
 
 ANNOUNCING = "metallb.io/announcing"
@@ -39,9 +40,6 @@ MAX_ADDRESSES = 100_000
 
 MORE = "..."
 """Ends a note that was too long to be written in full."""
-
-MAX_EPOCH = (1 << 32) - 1
-"""An epoch has four bytes in a heartbeat."""
 
 WEAK, CONTESTED = "w", "c"
 """Marks behind an epoch."""
