@@ -12,6 +12,7 @@ from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.model import LinkState
 
 ETHERTYPE_ARP = 0x0806
+SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>: beyond net.core.rmem_max, which holds some 270 small frames
 RTMGRP_NEIGH = 4
 
 
@@ -21,7 +22,8 @@ class Tap:
     def __init__(self, namespace, name):
         self.mac = namespace.mac(name)
         self._socket = namespace.run(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        with contextlib.suppress(PermissionError):  # root of a user namespace has to do with less
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         self._socket.bind((name, ETHERTYPE_ARP))
 
     def close(self):
