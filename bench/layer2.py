@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import arp, fence, ndp, page, tc
+from bench import arp, burst, fence, ndp, page, tc
 from bench.page import PAGE
 from bench.report import machine
 from bench.rounds import FULL, QUICK, require_bpf, table
@@ -37,7 +37,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "ARP": arp.measure(work),
         "NDP": ndp.measure(ndp.shorter(work)),
         "fence": fence.lateness(1 if quick else 6),
-        "costs": tc.costs(quick=quick) | ndp.costs(work.counts[-1]),
+        "costs": tc.costs(quick=quick) | burst.costs(quick=quick) | ndp.costs(work.counts[-1]),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the `tc` engine costs beside answering: installing and renewing, and other traffic; and gratuitous frames.
+"""What the `tc` engine costs beside answering: installing and renewing, and other traffic.
 
     python -m bench.tc             about a minute
     python -m bench.tc --quick     seconds: only to see that it works
@@ -19,12 +19,11 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from bench.arp import ASKER, FOREIGN, VIRTUAL, questions
+from bench.burst import collecting_like_the_link_process
 from bench.cable import CLIENT_MAC, NODE_MAC, Cable
 from bench.responders import FOREVER
 from bench.rounds import QUICK, effort
 from metallb_cli.layer2 import arp
-from metallb_cli.layer2.responder import Responder
-from metallb_cli.linux.driver import Driver
 from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.assembler import assemble
 from metallb_cli.linux.ebpf.engine import TcEngine
@@ -32,14 +31,15 @@ from metallb_cli.linux.ebpf.maps import Addresses, Hits, Lease
 from metallb_cli.linux.ebpf.programs import arp_program, ndp_program
 from metallb_cli.linux.ebpf.syscalls import PROGRAM_TC
 from metallb_cli.linux.netns import Namespace, namespaces
-from metallb_cli.linux.packet_socket import ArpSocket
 
 MANY = 10_000
 
 
 def costs(*, quick: bool) -> dict[str, str]:
     """Everything, as text by what it is about."""
-    found = engine_costs(1 if quick else 5) | run_costs()
+    with collecting_like_the_link_process():
+        found = engine_costs(1 if quick else 5)
+    found |= run_costs()
     speeds = tcp(1 if quick else 7, 0.25)
     ratio = speeds["with"] / speeds["without"]
     return found | {"TCP to the node, both programs attached": f"{speeds['with']:.1f} Gbit/s, {ratio:.2f} × without"}
@@ -50,7 +50,7 @@ def engine_costs(repeat: int) -> dict[str, str]:
     lines = {}
     cable = Cable("costs", questions(MANY))
     try:
-        addresses = cable.questions.addresses
+        addresses = [address.packed for address in cable.questions.addresses]  # as the port knows them
         attach, install, withdraw, change, detach = [], [], [], [], []
         for _ in range(repeat):
             engine = cable.node.run(TcEngine, cable.index, NODE_MAC)
@@ -61,7 +61,7 @@ def engine_costs(repeat: int) -> dict[str, str]:
                 (withdraw, addresses[1:2]),
                 (detach, ()),
             ):
-                times.append(cable.node.run(_milliseconds, functools.partial(engine.announce, announced)))
+                times.append(cable.node.run(_milliseconds, functools.partial(engine.answer_for, {*announced}, set())))
             engine.close()
         lines["the first address: load and attach the program"] = f"{statistics.median(attach):.1f} ms"
         lines[f"install {MANY:,} addresses"] = f"{statistics.median(install):.1f} ms"
@@ -69,45 +69,16 @@ def engine_costs(repeat: int) -> dict[str, str]:
         lines["withdraw all but one"] = f"{statistics.median(withdraw):.1f} ms"
         lines["the last one: detach the program"] = f"{statistics.median(detach):.1f} ms"
         engine = cable.node.run(TcEngine, cable.index, NODE_MAC)
-        cable.node.run(engine.announce, addresses)
+        cable.node.run(engine.answer_for, {*addresses}, set())
         many = range(20_000)
         renewals = _milliseconds(lambda: [engine.renew(FOREVER) for _ in many])
         lines["renew the lease of all"] = f"{renewals * 1e6 / len(many):,.0f} ns, no system call into the maps"
         reading = statistics.median(_milliseconds(engine.take_counts) for _ in range(20))
         lines["read all counters, nothing new"] = f"{reading:.2f} ms"
-        burst = [_gratuitous_burst(cable) for _ in range(repeat)]
-        lines[f"gratuitous frames for {MANY:,} addresses, 2 each, by the packet engine"] = (
-            f"{statistics.median(burst):.0f} ms until the last is out (dropped at the other end)"
-        )
         engine.close()
     finally:
         cable.close()
     return lines
-
-
-def _gratuitous_burst(cable: Cable) -> float:
-    """All first gratuitous frames, as the link process sends them, without anything else to do in between."""
-
-    def send() -> float:
-        sock = ArpSocket("lan0", cable.index, ())
-        engine = Responder(NODE_MAC)
-        driver = Driver(sock, engine)
-        now = time.monotonic()
-        started = time.perf_counter()
-        engine.announce(cable.questions.addresses, now)
-        while (deadline := engine.next_deadline()) is not None and deadline <= now:
-            driver.tick(now)
-        elapsed = (time.perf_counter() - started) * 1000
-        sock.close()
-        if driver.send_errors:
-            raise RuntimeError(f"{driver.send_errors} gratuitous frames were not sent")
-        return elapsed
-
-    cable.flooder.drop(everything=True)
-    try:
-        return cable.node.run(send)
-    finally:
-        cable.flooder.drop(everything=False)
 
 
 def run_costs() -> dict[str, str]:

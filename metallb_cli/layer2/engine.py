@@ -59,16 +59,11 @@ class Counts(NamedTuple):
 
 
 class Held:
-    """One address that is answered for, and what was counted for it.
+    """One address that is answered for, and what was counted for it."""
 
-    Attributes:
-        prepared: what an engine has worked out beforehand for its answers.
-    """
+    __slots__ = ("answered", "gratuitous")
 
-    __slots__ = ("answered", "gratuitous", "prepared")
-
-    def __init__(self, prepared: bytes) -> None:
-        self.prepared = prepared
+    def __init__(self) -> None:
         self.answered = 0
         self.gratuitous = 0
 
@@ -135,19 +130,19 @@ class Engine(ABC):
         self._forget({*held, *probing.addresses(), *self._released} - wanted.keys())
         self._hand_over(handed_over, now)
         back = [ip for ip in wanted if ip in self._yielding and ip not in handed_over] if self._yielding else []
-        unheld = probing.addresses()
-        new = [ip for ip in wanted if ip not in held and ip not in unheld and ip not in handed_over]
+        known = {*held, *probing.addresses(), *handed_over}
+        new = [ip for ip in wanted if ip not in known]
         if not back and not new:
             return
         self.changed = True
-        to_probe = {ip for ip in new if ip in unproven and not self._released.get(ip)}
+        to_probe = {ip for ip in new if ip in unproven and not self._released.get(ip)} if unproven else unproven
         to_tell = [ip for ip in new if ip not in to_probe] if to_probe else new
         self._hold(to_tell)
         self._yielding.remove(back)
         probing.add([ip for ip in new if ip in to_probe] if to_probe else [], now)
         self._schedule.add(self._most_used_first(back + to_tell), now)
         for counted in (self._released, self._asked):
-            for ip in counted.keys() & new:
+            for ip in counted.keys() & new if counted else ():
                 del counted[ip]
 
     def follow_peers(self, peer_macs: frozenset[bytes], now: float) -> None:
@@ -212,7 +207,7 @@ class Engine(ABC):
 
     def _hold(self, addresses: Iterable[bytes]) -> None:
         for ip in addresses:
-            self._held[ip] = Held(self._prepare(ip))
+            self._held[ip] = Held()
 
     def _fall_silent(self, addresses: Collection[bytes]) -> None:
         """Do not answer for these any more; what was counted can still be taken."""
@@ -242,10 +237,6 @@ class Engine(ABC):
     def released(self) -> Collection[bytes]:
         """The yielding addresses that are not answered for any more."""
         return self._released.keys()
-
-    @abstractmethod
-    def _prepare(self, ip: bytes) -> bytes:
-        """Work out what the answers for an address have in common."""
 
     @abstractmethod
     def receive_frame(self, frame: bytes, now: float) -> Drop | None:

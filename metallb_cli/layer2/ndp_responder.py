@@ -22,10 +22,6 @@ class NdpResponder(Engine):
         self._mac = mac
         self._advertiser = Advertiser(mac)
 
-    def _prepare(self, ip: bytes) -> bytes:
-        """Return nothing: the advertiser keeps what it needs of each address."""
-        return b""
-
     def receive_frame(self, frame: bytes, now: float) -> Drop | None:
         """Queue an answer and return None, or return why there is none. Takes any bytes."""
         drop = self._answer(frame, now)

@@ -9,7 +9,8 @@ import struct
 from collections.abc import Sequence
 from itertools import groupby
 
-FRAMES_PER_CALL = 128
+FRAMES_PER_CALL = 512
+"""The gratuitous frames of one turn, and more than the answers of one (`schedule.BATCH`, `driver.FRAMES_PER_TURN`)."""
 
 PASSING = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.ENOMEM, errno.EINTR})
 """The interface's queue is full for the moment: a lost frame, as on any wire. Whoever needs it asks again."""

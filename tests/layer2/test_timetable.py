@@ -38,6 +38,15 @@ def test_an_address_has_one_entry_the_last():
     assert table.take(9.0, 10) == [Part(1.0, "x", [B]), Part(2.0, "y", [A])]
 
 
+def test_an_address_that_was_put_twice_at_the_same_time_comes_once():
+    table = Timetable()
+    table.put([A, B], 1.0, "x")
+    table.remove([A])
+    table.put([A], 1.0, "x")
+    assert sorted(table.take(1.0, 10)[0].addresses) == [A, B]
+    assert (len(table), table.next_due()) == (0, None)
+
+
 @given(
     st.lists(
         st.tuples(

@@ -16,6 +16,7 @@ import pytest
 from metallb_cli.errors import LinkError
 from metallb_cli.layer2 import arp
 from metallb_cli.layer2.messages import AnnouncementSet
+from metallb_cli.layer2.schedule import GRATUITOUS_INTERVAL
 from metallb_cli.linux import link_client
 from metallb_cli.linux.link_client import LinkProcess
 from metallb_cli.linux.netns import Namespace, namespaces
@@ -141,9 +142,11 @@ class TestGratuitous:
     def test_only_what_is_new_is_told(self, lan, link):
         lan.announce(link, VIP)
         assert lan.tap.gratuitous(VIP, arp.REPLY) is not None
+        told_at = time.monotonic()
         lan.announce(link, VIP, OTHER)
         seen = lan.tap.expect(lambda frame: frame.destination == arp.BROADCAST)
-        assert seen.sender_ip == OTHER.packed
+        # On a machine that stood still meanwhile, the first one is due again.
+        assert seen.sender_ip == OTHER.packed or time.monotonic() - told_at > GRATUITOUS_INTERVAL - 0.2
 
 
 class TestInterfaces:
