@@ -31,7 +31,7 @@ DISCOVERY = 1.0
 """Seconds in which two speakers that begin to hear each other may do so one way only: it takes a heartbeat or two.
 With heartbeats that are rarer than by default it is as many of them: see DISCOVERY_INTERVALS.
 
-So long this node also waits after its own interface came back, before it believes that others are dead.
+So long this node also waits after its own interface went or came back, before it believes that others are dead.
 """
 
 DISCOVERY_INTERVALS = 3
@@ -154,18 +154,20 @@ class Neighbours:
         draining: Collection[str],
         now: float,
         *,
-        connected: bool,
+        usable: Collection[str],
     ) -> None:
         """Tell the election everything that is new.
 
-        Nobody is believed dead while this node itself is cut off, or has only just come back: it hears nobody then.
+        Nobody is believed dead while this node itself is cut off, or has only just come back: it hears nobody then. The
+        same holds for a while after it lost the one interface on which it heard somebody: others know by then, and so
+        does it, that it is not on that network any more.
 
         Args:
             ownership: this node's part in the election.
             leases: of speakers, each with whether it is live.
             draining: nodes that an operator drains.
             now: monotonic seconds.
-            connected: this node has a usable interface.
+            usable: the names of the usable interfaces of this node.
         """
         with self._lock:
             reported, reported_at = self._reported, self._reported_at
@@ -181,9 +183,9 @@ class Neighbours:
         leased = [self._read(ownership, lease, live, now) for lease, live in leases]
         self._forget_gone(ownership, {speaker.node for speaker in leased})
         found = standings(self._me, peers, leased, draining)
-        if not connected:
+        if not usable:
             self._connected_since = None
-        elif self._connected_since is None:
+        elif self._connected_since is None or _severed(reported, usable):
             self._connected_since = now
         if self._fed is not None and (self._connected_since is None or now < self._connected_since + self._discovery):
             found = Standings({**self._fed.speakers, **found.speakers}, found.quorum)
@@ -278,6 +280,11 @@ class Neighbours:
         for notes in (self._notes, self._speaker_notes, self._heartbeats_since):
             for node in notes.keys() - leased:
                 del notes[node]
+
+
+def _severed(peers: Iterable[Peer], usable: Collection[str]) -> bool:
+    """Whether a peer counts as live only because it was heard a moment ago on an interface that is away now."""
+    return any(peer.live and peer.interfaces and not set(peer.interfaces) & set(usable) for peer in peers)
 
 
 def _sections(lease: Lease) -> Iterable[Section]:

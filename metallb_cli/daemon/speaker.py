@@ -42,6 +42,7 @@ from metallb_cli.reconcile.lease_notes import (
     speaker_note,
 )
 from metallb_cli.reconcile.liveness import node_of
+from metallb_cli.reconcile.shown_notes import ShownContests, ShownInterfaces
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,8 @@ class Speaker:
         self._announced: tuple[IPAddress, ...] | None = None
         self._noted: AnnouncementSet | None = None
         self._notes: dict[str, str] = {}
+        self._shown_interfaces = ShownInterfaces(options.heartbeat_interval * options.heartbeat_misses)
+        self._shown_contests = ShownContests()
         self._boot = time.time_ns()
         self._sends_heartbeats = False
         self.neighbours = Neighbours(options.node, lambda: inbox.put(Task.PEERS), options.heartbeat_interval)
@@ -260,12 +263,18 @@ class Speaker:
         if handled:
             self._metrics.update_handled(failed=False)
             self.working = True
-        if tasks or services:
+        described = self._next_description()
+        if tasks or services or (described is not None and described <= time.monotonic()):
             self._describe()
 
     def _next_deadline(self) -> float | None:
         now = time.monotonic()
-        deadlines = (self._ownership.next_deadline(), self.neighbours.next_deadline(now))
+        deadlines = (self._ownership.next_deadline(), self.neighbours.next_deadline(now), self._next_description())
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def _next_description(self) -> float | None:
+        """When time alone changes what the Lease should say."""
+        deadlines = (self._shown_interfaces.next_deadline(), self._shown_contests.next_deadline())
         return min((at for at in deadlines if at is not None), default=None)
 
     def _check_link(self) -> None:
@@ -375,8 +384,8 @@ class Speaker:
         now = time.monotonic()
         draining = frozenset(name for name, node in self._feeds.nodes().items() if node.draining)
         leaving = self._leaving or self._options.node in draining
-        connected = any(interface.verdict is Reason.USABLE for interface in self._link_state.interfaces)
-        self.neighbours.feed(self._ownership, self._membership.leases(), draining, now, connected=connected)
+        usable = {interface.name for interface in self._link_state.interfaces if interface.verdict is Reason.USABLE}
+        self.neighbours.feed(self._ownership, self._membership.leases(), draining, now, usable=usable)
         self._ownership.set_leaving(leaving)
         self._obey_outage_policy()
         decision = self._ownership.decide(now)
@@ -433,7 +442,7 @@ class Speaker:
 
     def _describe(self) -> None:
         """Write on the Lease what `metallb status`, and speakers that do not hear this one, should know."""
-        state, options = self._link_state, self._options
+        state, options, now = self._link_state, self._options, time.monotonic()
         live = sorted(peer.node for peer in self.neighbours.peers if peer.live)
         note = SpeakerNote(
             boot=self._boot,
@@ -447,7 +456,7 @@ class Speaker:
             leaving=self._sent.leaving,
             unsteady=self._sent.unsteady,
             fenced=state.fenced,
-            contested=encode_contested(state.contested),
+            contested=encode_contested(self._shown_contests.show(state.contested, now)),
         )
         if state.announced is not self._announced:
             self._announced = state.announced
@@ -455,6 +464,7 @@ class Speaker:
         if self._sent is not self._noted:
             self._noted = self._sent
             self._notes[CLAIMS] = encode_claims(self._sent.claims)
-        self._notes |= {INTERFACES: encode_interfaces(state.interfaces), SPEAKER: encode_speaker(note)}
+        interfaces = self._shown_interfaces.show(state.interfaces, now)
+        self._notes |= {INTERFACES: encode_interfaces(interfaces), SPEAKER: encode_speaker(note)}
         self._membership.describe(self._notes)
         self._metrics.peers(live=len(live), dead=len(self.neighbours.peers) - len(live))

@@ -50,7 +50,7 @@ class View:
         self.ownership = Watched()
         self.leases = {}
         self.draining = set()
-        self.connected = True
+        self.usable = {"eth0"}
         self.now = START
 
     def wake(self):
@@ -77,7 +77,7 @@ class View:
 
     def feed(self, after=0.0):
         self.now += after
-        self.neighbours.feed(self.ownership, self.leases.values(), self.draining, self.now, connected=self.connected)
+        self.neighbours.feed(self.ownership, self.leases.values(), self.draining, self.now, usable=self.usable)
         return set(self.neighbours.standings.speakers)
 
     def decide(self, after=0.0):
@@ -245,14 +245,32 @@ def test_a_cut_off_node_believes_nobody_dead_until_it_has_been_back_for_a_while(
     view.lease("a", boot=1, interval=0.1)
     view.peers(Peer("a", 1, live=True))
     view.feed(after=2 * DISCOVERY)
-    view.connected = False
+    view.usable = set()
     assert view.peers(Peer("a", 1, live=False)) == {"a"}
     assert view.feed(after=60.0) == {"a"}
-    view.connected = True
+    view.usable = {"eth0"}
     assert view.feed() == {"a"}
     assert view.neighbours.next_deadline(view.now) == view.now + DISCOVERY
     assert view.feed(after=DISCOVERY - 0.01) == {"a"}
     assert view.feed(after=0.01) == set()
+
+
+def test_a_node_that_loses_the_interface_of_its_peers_believes_nobody_dead_until_that_is_known(view):
+    view.peers(Peer("a", 1, live=True, interfaces=("eth0",)))
+    view.feed(after=2 * DISCOVERY)
+    view.usable = {"eth1"}
+    assert view.feed() == {"a"}
+    assert view.peers(Peer("a", 1, live=False)) == {"a"}
+    assert view.feed(after=DISCOVERY - 0.01) == {"a"}
+    assert view.feed(after=0.01) == set()
+
+
+def test_a_node_that_loses_one_of_two_interfaces_of_its_peers_goes_on_believing_them_dead(view):
+    view.peers(Peer("a", 1, live=True, interfaces=("eth0", "eth1")))
+    view.feed(after=2 * DISCOVERY)
+    view.usable = {"eth1"}
+    view.feed()
+    assert view.peers(Peer("a", 1, live=False)) == set()
 
 
 def test_a_cut_off_node_has_no_quorum(view):
@@ -262,7 +280,7 @@ def test_a_cut_off_node_has_no_quorum(view):
     view.feed(after=HEARTBEATS_DUE)
     view.feed(after=HEARTBEATS_DUE)
     assert view.neighbours.standings.quorum
-    view.connected = False
+    view.usable = set()
     view.peers(Peer("a", 1, live=False), Peer("b", 1, live=False))
     assert not view.neighbours.standings.quorum
 
@@ -404,7 +422,7 @@ class Cluster:
         raise AssertionError("it never rests")
 
     def decide(self):
-        self.neighbours.feed(self.ownership, LEASES, (), self.now, connected=True)
+        self.neighbours.feed(self.ownership, LEASES, (), self.now, usable={"eth0"})
         self.decision = self.ownership.decide(self.now)
 
 

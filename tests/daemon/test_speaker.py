@@ -16,10 +16,11 @@ from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import PeerClaims, PeersReport
 from metallb_cli.model import AddressRange, Claim, Lease, Peer, Reason, Section, TrafficPolicy
 from metallb_cli.reconcile.api_outage import ApiOutagePolicy
+from metallb_cli.reconcile.interface_notes import INTERFACES
 from metallb_cli.reconcile.lease_notes import CLAIMS, SPEAKER, decode_speaker
 from metallb_cli.reconcile.liveness import lease_name
 from tests.support.leases import MemoryLeases
-from tests.support.memory_node import MemoryFeeds, MemoryLink, Telling, conflict
+from tests.support.memory_node import ETH0, MemoryFeeds, MemoryLink, Telling, conflict
 from tests.support.roles import until
 
 POOL = "10.0.0.1-10.0.0.100"
@@ -96,6 +97,9 @@ class Node:
 
     def note(self):
         return decode_speaker(self.leases.get(lease_name("me"), 1).annotation(SPEAKER) or "")
+
+    def interfaces(self):
+        return self.leases.get(lease_name("me"), 1).annotation(INTERFACES)
 
     def calm(self):
         """Wait until everything that was said has been worked off."""
@@ -400,6 +404,36 @@ def test_a_contested_address_is_claimed_as_contested_and_reported(node):
     me.link.settle()
     until(lambda: not me.sent.claims[VIP].contested, 15)
     until(lambda: me.telling.reasons("web").count("nodeAssigned") == 1, 15)
+
+
+def test_a_host_that_changes_its_mac_address_all_the_time_does_not_have_the_lease_written_all_the_time(node):
+    me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1"))
+    until(lambda: me.sent.addresses == (VIP,), 15)
+    for number in range(30):
+        me.link.contested = (conflict("10.0.0.1", f"02:00:00:00:00:{number:02x}"),)
+        me.link.report()
+        time.sleep(0.1)
+    notes = {decode_speaker(lease.annotation(SPEAKER) or "").contested for lease in me.leases.writes}
+    assert len(notes - {()}) in (1, 2), "the first, and one that replaced it"
+    me.link.contested = ()
+    me.link.report()
+    until(lambda: me.note().contested == (), 2, what="the end of a contest on the Lease")
+
+
+def test_an_interface_that_is_away_for_a_moment_stays_on_the_lease(node):
+    me = node(heartbeat_interval=0.2, heartbeat_misses=4, prepare=lambda n: n.feeds.put("web", "10.0.0.1"))
+    until(me.answers(VIP), 15)
+    before = me.interfaces()
+    written = len(me.leases.writes)
+    lost = replace(ETH0, verdict=Reason.INTERFACE_NO_CARRIER)
+    me.link.report(interfaces=(lost,), answering=())
+    time.sleep(0.5)
+    me.link.report(interfaces=(ETH0,))
+    time.sleep(1.0)
+    assert {lease.annotation(INTERFACES) for lease in me.leases.writes[written:]} == {before}
+    assert me.sent.addresses == (VIP,)
+    me.link.report(interfaces=(lost,), answering=())
+    until(lambda: me.interfaces() != before, 3, what="a loss that lasts on the Lease")
 
 
 def test_a_request_to_move_counts_whichever_service_of_the_address_has_it(node):
