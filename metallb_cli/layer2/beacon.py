@@ -139,6 +139,18 @@ class Beacon:
         sections = [section for version, claims in self._claims.items() for section in cut(claims, version, room)]
         self._rotation.replace(sections)
 
+    def resume(self, mac: bytes, now: float) -> None:
+        """Go on after the interface was away for a moment, during which nothing was said, heard or noticed.
+
+        Who was heard before counts as silent since then. The next heartbeat is due at once, so that nobody misses us.
+
+        Args:
+            mac: of the interface, which may be another one than before.
+            now: the time.
+        """
+        self._mac = mac
+        self._start, self._beats = now, 0
+
     # -- hearing
 
     def receive_frame(self, frame: bytes, now: float) -> Ignored | None:

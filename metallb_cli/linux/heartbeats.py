@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from metallb_cli.layer2.beacon import Beacon, Sequence
 from metallb_cli.layer2.fence import Fence
@@ -93,6 +95,20 @@ class _Outlet:
         return True
 
 
+class _Absent(NamedTuple):
+    """The heartbeats of an interface that is away, until nobody can be sure any more that we live.
+
+    Attributes:
+        lease: until when peers wait for us, as in `Beacon`; None when there were none.
+        until: when what was heard is void: an interface that comes back later begins anew.
+    """
+
+    name: str
+    beacon: Beacon
+    lease: float | None
+    until: float
+
+
 class Heartbeats:
     """All of this node's heartbeats. Without settings it does nothing.
 
@@ -114,6 +130,7 @@ class Heartbeats:
         self._memory = Memory()
         self._fence = Fence()
         self._outlets: dict[int, _Outlet] = {}
+        self._absent: dict[int, _Absent] = {}
         self._peers: tuple[Peer, ...] = ()  # as reported, without `silence`
         self._changed = False
         self._drops: Counter[Ignored] = Counter()  # of interfaces that are gone
@@ -124,9 +141,10 @@ class Heartbeats:
         """Send heartbeats by these settings. Returns whether every interface is to be opened anew."""
         before, self._settings = self._settings, settings
         if before is None or (before.node, before.boot) != (settings.node, settings.boot):
+            self._give_up(list(self._absent))
             return True
-        for outlet in self._outlets.values():
-            outlet.beacon.follow(settings, now)
+        for beacon in self._beacons():
+            beacon.follow(settings, now)
         return False
 
     def claim(self, announcements: AnnouncementSet) -> None:
@@ -138,27 +156,56 @@ class Heartbeats:
             outlet.beacon.claim(announcements, sorted(self._versions))
 
     def open(self, link: Link, now: float) -> None:
-        """Begin on an interface, or begin anew.
+        """Begin on an interface, go on where it was before it was away for a moment, or begin anew if it was open.
 
         Raises:
             OSError: the kernel refuses.
         """
-        self.close(link.index)
+        if link.index in self._outlets:
+            self.close(link.index)
+            self._give_up([link.index])
         if self._settings is None:
             return
-        remembered = self._memory.with_those_of(seen for o in self._outlets.values() for seen in o.beacon.sightings())
-        beacon = Beacon(link.mac, self._settings, self._sequence, now, remembered)
+        absent = self._absent.get(link.index)
+        if absent is not None and now < absent.until:
+            beacon = absent.beacon
+            beacon.resume(link.mac, now)
+        else:
+            remembered = self._memory.with_those_of(seen for beacon in self._beacons() for seen in beacon.sightings())
+            beacon = Beacon(link.mac, self._settings, self._sequence, now, remembered)
         beacon.claim(self._said, sorted(self._versions))
-        self._outlets[link.index] = _Outlet(link, beacon, self._poller, REST * self._settings.interval)
+        outlet = _Outlet(link, beacon, self._poller, REST * self._settings.interval)
+        if absent is not None and absent.beacon is beacon:
+            del self._absent[link.index]
+        self._outlets[link.index] = outlet
 
     def close(self, index: int) -> None:
-        """End on an interface; those who were heard there are dead unless another interface hears them."""
+        """End on an interface. Those who were heard there count as silent from now on, and are not dead at once.
+
+        The interface may be back before they miss us, or we them.
+        """
         outlet = self._outlets.pop(index, None)
         if outlet is not None:
             outlet.close()
-            self._memory.keep(outlet.beacon.sightings())
-            self._drops.update(outlet.beacon.drops)
+            beacon = outlet.beacon
+            self._absent[index] = _Absent(outlet.name, beacon, beacon.lease, beacon.sent_at + beacon.timeout)
+
+    def _give_up(self, indexes: Iterable[int]) -> None:
+        """Those who were heard on these interfaces are dead unless another interface hears them."""
+        for index in indexes:
+            beacon = self._absent.pop(index).beacon
+            self._memory.keep(beacon.sightings())
+            self._drops.update(beacon.drops)
             self._changed = True
+
+    def _beacons(self) -> Iterator[Beacon]:
+        for _, beacon in self._named_beacons():
+            yield beacon
+
+    def _named_beacons(self) -> Iterator[tuple[str, Beacon]]:
+        """Of all interfaces, those that are away for a moment included, by the interface's name."""
+        yield from ((outlet.name, outlet.beacon) for outlet in self._outlets.values())
+        yield from ((absent.name, absent.beacon) for absent in self._absent.values())
 
     # -- for the loop
 
@@ -182,12 +229,19 @@ class Heartbeats:
 
     @property
     def lease(self) -> float | None:
-        """Until when no peer takes over from us, on any interface; None when there is none who would."""
-        return min((lease for o in self._outlets.values() if (lease := o.beacon.lease) is not None), default=None)
+        """Until when no peer takes over from us, on any interface; None when there is none who would.
+
+        When all interfaces are away, it is so of those.
+        """
+        leases = [outlet.beacon.lease for outlet in self._outlets.values()]
+        if not leases:
+            leases = [absent.lease for absent in self._absent.values()]
+        return min((lease for lease in leases if lease is not None), default=None)
 
     def tick(self, now: float) -> bool:
         """Send what is due. Returns whether a heartbeat left, or a peer came or went."""
         worked = False
+        self._give_up([index for index, absent in self._absent.items() if absent.until <= now])
         for outlet in self._outlets.values():
             worked |= outlet.tick(now)
             self.ignored |= outlet.ignored
@@ -201,6 +255,7 @@ class Heartbeats:
         """When `tick` has something to do, or `check_fence` would close the fence; until then it need not be called."""
         lease = None if self.fenced else self.lease
         deadlines = [outlet.next_deadline() for outlet in self._outlets.values()]
+        deadlines += [absent.until for absent in self._absent.values()]
         return min(deadlines if lease is None else [*deadlines, lease], default=None)
 
     def error(self, index: int) -> OSError | None:
@@ -220,7 +275,7 @@ class Heartbeats:
         if not self._changed:
             return None
         self._changed = False
-        heard: dict[str, list[Sighting]] = {o.name: o.beacon.sightings() for o in self._outlets.values()}
+        heard: dict[str, list[Sighting]] = {name: beacon.sightings() for name, beacon in self._named_beacons()}
         peers = self._memory.combine(heard, now)
         shown = tuple(dataclasses.replace(peer, silence=0.0) for peer in peers)
         if shown == self._peers:
@@ -238,6 +293,6 @@ class Heartbeats:
     def drops(self) -> Counter[str]:
         """Heartbeats not taken in, by reason, since the start."""
         total = self._drops.copy()
-        for outlet in self._outlets.values():
-            total.update(outlet.beacon.drops)
+        for beacon in self._beacons():
+            total.update(beacon.drops)
         return Counter({ignored.value: count for ignored, count in total.items()})

@@ -115,6 +115,42 @@ class TestLiveness:
         assert set(wire["a"].known()) == {"b"}
         assert wire["b"].known() == {}
 
+    @given(st.floats(0.0, 0.1), st.floats(0.001, 0.09), st.sets(st.sampled_from("abc"), min_size=1), st.booleans())
+    def test_an_interface_that_is_back_in_time_is_missed_by_nobody(self, offset, away, whose, other_mac):
+        wire = Wire("a", "b", "c")
+        wire.advance(1.0 + offset)
+        for name in sorted(whose):
+            wire.unplug(name)
+        wire.advance(away)
+        for number, name in enumerate(sorted(whose)):
+            wire.plug_in(name, bytes([2, 0, 0, 0, 1, number]) if other_mac else None)
+        settled = [list(wire[name].changes) for name in "abc"]
+        wire.advance(2.0)
+        assert [wire[name].changes for name in "abc"] == settled
+        assert all(wire[name].live() == {"a", "b", "c"} - {name} for name in "abc")
+
+    def test_an_interface_that_is_back_too_late_has_been_missed(self):
+        wire = Wire("a", "b")
+        wire.advance(1.0)
+        wire.unplug("a")
+        wire.advance(TIMEOUT + 0.01)
+        assert wire["b"].live() == set()
+        wire.plug_in("a")
+        wire.advance(0.01)
+        assert wire["a"].live() == set()
+        wire.advance(3 * INTERVAL)
+        assert (wire["a"].live(), wire["b"].live()) == ({"b"}, {"a"})
+
+    def test_what_was_recorded_before_an_interface_was_away_is_a_replay_afterwards(self):
+        wire = Wire("a", "b")
+        wire.advance(1.0 + INTERVAL / 2)
+        recorded = [frame for _, name, frame in wire.sent if name == "b"]
+        wire.unplug("a")
+        wire.kill("b")
+        wire.advance(0.05)
+        wire.plug_in("a")
+        assert {wire.inject(frame, "a") for frame in recorded} == {Ignored.REPLAY}
+
     def test_one_that_no_longer_hears_us_is_no_longer_live(self):
         wire = Wire("a", "b")
         wire.advance(1.0)

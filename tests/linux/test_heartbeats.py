@@ -75,6 +75,25 @@ def sees(*names):
     return lambda link: {peer.node for peer in link.peers.values() if peer.live} == set(names)
 
 
+def all_see_all(links):
+    names = {f"n{number}" for number in range(len(links))}
+    for number, link in enumerate(links):
+        link.wait(sees(*(names - {f"n{number}"})))
+
+
+def reports_of(link):
+    """What the link reports of its peers from now on."""
+    reports = []
+    forward = link.process._on_peers
+
+    def listen(report):
+        reports.append(report.peers)
+        forward(report)
+
+    link.process._on_peers = listen
+    return reports
+
+
 def announce(link, generation, *addresses, **more):
     link.process.announce(AnnouncementSet(generation, addresses, POOL, **more))
     link.wait(lambda link: link.state.generation == generation)
@@ -134,6 +153,63 @@ class TestLiveness:
             lan.set_cable(lan.nodes[2], plugged=True)
             links[0].wait(sees("n1", "n2"), timeout=5.0)
             links[2].wait(sees("n0", "n1"), timeout=5.0)
+
+    @pytest.mark.parametrize("away", [0.0, 0.02, 0.05])
+    @pytest.mark.parametrize("how", ["carrier", "interface", "mac"])
+    def test_an_interface_that_flaps_is_missed_by_nobody(self, away, how):
+        with lan_of(3) as lan, speakers(lan) as links:
+            all_see_all(links)
+            announce(links[2], 1, VIP, claims={VIP: Claim(1)})
+            reports = [reports_of(link) for link in links]
+            node, began = lan.nodes[2], time.monotonic()
+            if how == "mac":
+                node.set_link("lan0", address="02:00:00:00:01:12")
+            elif how == "carrier":
+                lan.set_cable(node, plugged=False)
+                time.sleep(away)
+                lan.set_cable(node, plugged=True)
+            else:
+                node.set_down("lan0")
+                time.sleep(away)
+                node.set_up("lan0")
+            took = time.monotonic() - began
+            assert any(lan.tap.ask(VIP, timeout=0.05) for _ in range(10))
+            time.sleep(2 * TIMEOUT)
+            if took < TIMEOUT / 2:  # else the machine was busy
+                assert [[peer.node for report in all_of for peer in report if not peer.live] for all_of in reports] == [
+                    [], [], []
+                ]  # fmt: skip
+                assert not links[2].state.fenced
+
+    def test_one_without_a_cable_is_fenced_until_it_has_heard_what_the_others_did(self):
+        with lan_of(2) as lan, speakers(lan) as links:
+            all_see_all(links)
+            announce(links[1], 1, VIP, claims={VIP: Claim(1)})
+            lan.set_cable(lan.nodes[1], plugged=False)
+            pulled = time.monotonic()
+            links[1].wait(lambda link: link.verdict("lan0") is not Reason.USABLE)
+            assert time.monotonic() - pulled <= SLACK
+            assert sees("n0")(links[1]), "an absence counts as silence, which has only begun"
+            links[1].wait(lambda link: link.state.fenced)
+            links[1].wait(sees())
+            assert TIMEOUT - INTERVAL - 0.05 <= time.monotonic() - pulled <= TIMEOUT + SLACK
+            time.sleep(2 * TIMEOUT)
+            assert links[1].state.fenced
+            lan.tap.drain()
+            lan.set_cable(lan.nodes[1], plugged=True)
+            plugged = time.monotonic()
+            assert lan.tap.expect(lambda frame: frame.sender_ip == VIP.packed, timeout=TIMEOUT - 0.05) is None
+            links[1].wait(lambda link: not link.state.fenced)
+            assert TIMEOUT <= time.monotonic() - plugged <= 1.0 + TIMEOUT + SLACK  # carriers take their time
+            assert lan.tap.ask(VIP) is not None
+
+    def test_one_that_lost_an_interface_without_peers_is_not_fenced(self):
+        with lan_of(1) as lan, speakers(lan) as links:
+            announce(links[0], 1, VIP)
+            lan.set_cable(lan.nodes[0], plugged=False)
+            links[0].wait(lambda link: link.verdict("lan0") is not Reason.USABLE)
+            time.sleep(2 * TIMEOUT)
+            assert not links[0].state.fenced
 
     def test_live_on_one_of_two_interfaces_is_live(self):
         with lan_of(2) as lan:

@@ -33,6 +33,7 @@ class Speaker:
         self.changes = []
         self.last_live = frozenset()
         self.stopped = False
+        self.unplugged = False
 
     def claim(self, claims, **flags):
         self.beacon.claim(AnnouncementSet(claims=claims, **flags), {a.version for a in claims})
@@ -94,6 +95,17 @@ class Wire:
     def kill(self, name):
         return self.speakers.pop(name)
 
+    def unplug(self, name):
+        """The speaker's interface goes away: it sends and hears nothing, and its beacon stands still."""
+        self.speakers[name].unplugged = True
+
+    def plug_in(self, name, mac=None):
+        """The interface is back, perhaps with another MAC address."""
+        speaker = self.speakers[name]
+        speaker.unplugged = False
+        speaker.mac = mac or speaker.mac
+        speaker.beacon.resume(speaker.mac, self.now)
+
     def inject(self, frame, receiver):
         """Deliver a frame now; return why it was ignored."""
         ignored = self.speakers[receiver].beacon.receive_frame(frame, self.now)
@@ -103,7 +115,7 @@ class Wire:
     def advance(self, seconds):
         end = self.now + seconds
         for _ in range(1_000_000):
-            running = [s for s in self.speakers.values() if not s.stopped]
+            running = [s for s in self.speakers.values() if not s.stopped and not s.unplugged]
             times = [s.beacon.next_deadline() for s in running] + [at for at, *_ in self._flying[:1]]
             if not times or min(times) > end:
                 self.now = end
@@ -111,7 +123,8 @@ class Wire:
             self.now = max(self.now, min(times))
             while self._flying and self._flying[0][0] <= self.now:
                 _, _, receiver, frame = heapq.heappop(self._flying)
-                if receiver in self.speakers and not self.speakers[receiver].stopped:
+                listener = self.speakers.get(receiver)
+                if listener is not None and not listener.stopped and not listener.unplugged:
                     self.inject(frame, receiver)
             for speaker in running:
                 if speaker.beacon.next_deadline() <= self.now:
