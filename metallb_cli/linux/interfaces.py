@@ -1,8 +1,9 @@
 """The interfaces of this node and the engine on each that is usable.
 
 An engine begins when its interface becomes usable and ends when it no longer is, or its MAC address changes. The next
-one finds every address new and tells all of them to the neighbours. An error on one interface ends that
-engine only, and it is tried again after RETRY seconds or at the interface's next change.
+one finds every address new and tells all of them to the neighbours; but it does not probe for what the one before it
+answered for a moment ago. An error on one interface ends that engine only, and it is tried again after RETRY seconds or
+at the interface's next change.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import logging
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -36,18 +37,30 @@ RETRY = 5.0
 MAX_REPORTED = 100
 """Interfaces in a report. A node with many pods has hundreds, all but a few excluded by name."""
 
+PROOF_LASTS = 10.0
+"""Seconds after the end of an engine for which the next one on the interface need not ask the LAN again whether another
+host has what was answered for. RFC 5227 §2.1 wants a probe when a link becomes active; in a flap, a change of MAC and a
+new try after RETRY seconds nobody else can have set the address up in good faith."""
+
 _REPORT_ORDER = [Reason.USABLE, Reason.INTERFACE_FAILED]
 _REPORT_LAST = Reason.INTERFACE_EXCLUDED
 
 
 class _Known:
-    """One interface, its verdict, and what answers on it while it is usable."""
+    """One interface, its verdict, and what answers on it while it is usable.
+
+    Attributes:
+        placed: what the port was told.
+        proven: what the port before this one answered for, until `proven_until`.
+    """
 
     def __init__(self, link: Link, verdict: Reason) -> None:
         self.link = link
         self.verdict = verdict
         self.port: Port | None = None
-        self.placed: dict[int, Announced] | None = None  # what the port was told
+        self.placed: dict[int, Announced] | None = None
+        self.proven: frozenset[bytes] = frozenset()
+        self.proven_until = 0.0
         self.retry_at: float | None = None
 
 
@@ -124,9 +137,12 @@ class Interfaces:
                 probe=tuple(a for a in announcements.probe if a.version == version),
                 yielding=tuple(a for a in announcements.yielding if a.version == version),
             )
-        if self._conflicts:
+        proofs = [known for known in self._known.values() if known.proven]
+        if self._conflicts or proofs:
             wanted = {address.packed for address in announcements.addresses}
             self._conflicts = Counter({key: count for key, count in self._conflicts.items() if key[0] in wanted})
+            for known in proofs:
+                known.proven &= wanted
         self.heartbeats.claim(announcements)
         self.breathe()
         self._place(now)
@@ -151,6 +167,10 @@ class Interfaces:
                 version: replace(self._announced[version], addresses=tuple(addresses[version][index]))
                 for version in VERSIONS
             }
+            if known.placed is None and known.proven:
+                if now < known.proven_until:
+                    wanted = {version: _without_probes(a, known.proven) for version, a in wanted.items()}
+                known.proven = frozenset()
             if known.port is not None and known.placed != wanted:
                 known.placed = wanted
                 known.port.announce(wanted, now)
@@ -160,7 +180,7 @@ class Interfaces:
         """Follow what the kernel told, in its order."""
         for change in changes:
             if isinstance(change, Gone):
-                self._remove(change.index)
+                self._remove(change.index, now)
             else:
                 self._update(change, now)
         own_macs = frozenset(known.link.mac for known in self._known.values() if len(known.link.mac) == 6)
@@ -171,11 +191,11 @@ class Interfaces:
         if self._moved:
             self._place(now)
 
-    def _remove(self, index: int) -> None:
+    def _remove(self, index: int, now: float) -> None:
         known = self._known.pop(index, None)
         if known is not None:
             self.changed = True
-            self._close(known)
+            self._close(known, now)
             log.info("interface %s is gone", known.link.name, extra={"interface": known.link.name})
 
     def _update(self, link: Link, now: float) -> None:
@@ -190,7 +210,7 @@ class Interfaces:
         else:
             before = self._shown(known)
             if verdict is not Reason.USABLE or link.mac != known.link.mac:
-                self._close(known)
+                self._close(known, now)
             elif known.port is not None and link.replugged(known.link):
                 known.port.tell_again(now)
             self._moved |= link.networks != known.link.networks
@@ -221,8 +241,8 @@ class Interfaces:
         except OSError as error:
             self._fail(known, error, now)
 
-    def _close(self, known: _Known) -> None:
-        """End the engines and keep what they counted."""
+    def _close(self, known: _Known, now: float) -> None:
+        """End the engines; keep what they counted, and what need not be probed for if the next ones begin soon."""
         known.retry_at = None
         self.heartbeats.close(known.link.index)
         port, known.port = known.port, None
@@ -230,6 +250,8 @@ class Interfaces:
             return
         self.changed = self._moved = True
         self._conflicts = _newest(self._conflicts + Counter(port.conflicts()))
+        if known.placed is not None:
+            known.proven, known.proven_until = port.held(), now + PROOF_LASTS
         port.close()
         for ip, counts in port.take_counts(sum(len(a.addresses) for a in self._announced.values()) + 1).items():
             add_counts(self._counts, ip, counts)
@@ -237,7 +259,7 @@ class Interfaces:
         self._drops.update(port.drops())
 
     def _fail(self, known: _Known, error: OSError, now: float) -> None:
-        self._close(known)
+        self._close(known, now)
         known.retry_at = now + RETRY
         self.changed = True
         if error.errno == errno.ENETDOWN:  # the kernel's message about it is on its way
@@ -296,7 +318,7 @@ class Interfaces:
     def close(self) -> None:
         """Stop answering."""
         for known in self._known.values():
-            self._close(known)
+            self._close(known, 0.0)
 
     # -- for the report
 
@@ -381,6 +403,11 @@ def _with_all(ranges: list[AddressRange], addresses: Iterable[IPAddress]) -> tup
     ends = [-1, *(int(r.last) for r in merged)]
     outside = [a for a in addresses if int(a) > ends[bisect_right(starts, int(a))]]
     return tuple(merge_ranges([*merged, *(AddressRange(a, a) for a in outside)]) if outside else merged)
+
+
+def _without_probes(announced: Announced, proven: Collection[bytes]) -> Announced:
+    """The same, without probes for what was answered for a moment ago."""
+    return replace(announced, probe=tuple(a for a in announced.probe if a.packed not in proven))
 
 
 def _newest(conflicts: Counter[tuple[bytes, bytes]]) -> Counter[tuple[bytes, bytes]]:

@@ -291,6 +291,10 @@ class Port:
         """Those of the addresses that are not answered for here."""
         return addresses.difference(*(engine.held for engine in self._engines())) if addresses else addresses
 
+    def held(self) -> frozenset[bytes]:
+        """The addresses that are answered for here."""
+        return frozenset().union(*(engine.held for engine in self._engines()))
+
     def silent(self) -> Silent:
         """Which addresses are not answered for yet, or any more."""
         silent = Silent(set(), {}, set())

@@ -15,6 +15,7 @@ from bench import answers
 from bench.asker import ANSWER_TIME
 from bench.faults import FAULTS
 from bench.fleet import Fleet
+from bench.switch import INTERFACE
 from metallb_cli.linux.ebpf.support import supported
 
 pytestmark = [pytest.mark.slow, pytest.mark.live]
@@ -164,6 +165,43 @@ def test_when_a_parted_lan_heals_one_node_is_left_for_each_address(fleet):
     after = fleet.settle(SOON)
     assert victim not in after.values()  # what the majority has is worth more
     assert_never_two_for_long(asked(fleet), since=healed)
+
+
+def test_an_interface_that_is_away_for_a_moment_moves_nothing(fleet):
+    before = fleet.settle()
+    victim = owner_of_one(before)
+    time.sleep(1.0)  # so that what changes on the Lease is written at once
+    node = fleet.switch.nodes[victim].namespace
+    for away in (0.0, 0.02, 0.05):
+        for down, up in (
+            (lambda: fleet.switch.unplug(victim), lambda: fleet.switch.plug_in(victim)),
+            (lambda: node.set_down(INTERFACE), lambda: node.set_up(INTERFACE)),
+        ):
+            began = time.monotonic()
+            down()
+            time.sleep(away)
+            up()
+            took = time.monotonic() - began
+            time.sleep(1.5)
+            assert fleet.settle() == before, f"after {took:.3f} s"
+    questions = asked(fleet)
+    assert {n for a, each in questions.items() for q in each for n in q.answers if n != before[a]} == set()
+    # An address that is answered for again needs no proof: a probe would cost 0.8 s.
+    assert max(answers.gap(each) for each in questions.values()) < 0.5
+
+
+def test_a_node_that_comes_back_with_its_cable_answers_for_nothing_that_others_took(fleet):
+    before = fleet.settle()
+    victim = owner_of_one(before)
+    fleet.switch.unplug(victim)
+    heirs = fleet.settle(SOON, without=victim)
+    time.sleep(2.0)
+    plugged = time.time()
+    fleet.switch.plug_in(victim)
+    time.sleep(1.5)
+    assert fleet.settle() == heirs
+    late = [q for each in asked(fleet).values() for q in each if q.answers.get(victim, 0.0) >= plugged]
+    assert late == []
 
 
 def test_ten_seconds_of_random_faults_break_no_promise():

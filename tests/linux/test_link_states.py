@@ -24,7 +24,7 @@ A_MAC, B_MAC, HOST_MAC = (bytes((2, 0, 0, 0, 0, n)) for n in (1, 2, 3))
 class V4:
     """What a client sends and hears."""
 
-    vip = IPv4Address("192.0.2.10")
+    vip, other = IPv4Address("192.0.2.10"), IPv4Address("192.0.2.11")
     pool = (AddressRange(IPv4Address("192.0.2.10"), IPv4Address("192.0.2.99")),)
     ethertype, network = 0x0806, "192.0.2.{}/24"
 
@@ -49,7 +49,7 @@ class V4:
 class V6:
     """The same."""
 
-    vip = IPv6Address("2001:db8::10")
+    vip, other = IPv6Address("2001:db8::10"), IPv6Address("2001:db8::11")
     pool = (AddressRange(IPv6Address("2001:db8::10"), IPv6Address("2001:db8::99")),)
     ethertype, network = 0x86DD, "2001:db8::{}/64"
 
@@ -206,6 +206,42 @@ class TestProbing:
             client = Client(family, host)
             time.sleep(0.2)
             assert not any(client.close())
+
+    @pytest.mark.parametrize("how", ["interface", "mac"])
+    def test_what_was_answered_for_is_not_probed_again_when_the_interface_was_away_for_a_moment(
+        self, lan, family, l2_engine, how
+    ):
+        a, _, host = lan
+        with node(family, a, l2_engine) as owner, host.run(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, 0) as tap:
+            owner.announce(family.vip, family.other, probe=(family.vip, family.other))
+            owner.wait(lambda state: state.announced == (family.vip, family.other))
+            tap.bind(("lan0", family.ethertype))
+            tap.settimeout(0.05)
+            if how == "mac":
+                a.set_link("lan0", address="02:00:00:00:01:0a")
+            else:
+                a.set_down("lan0")
+                owner.wait(lambda state: state.announced == ())
+                a.set_up("lan0")
+            began = time.monotonic()
+            frames = []
+            while time.monotonic() < began + PROBE_INTERVAL * 2:
+                with contextlib.suppress(TimeoutError):
+                    frames.append(tap.recv(2048))
+            assert [frame for frame in frames if family.is_probe(frame)] == []
+            assert owner.link.state.announced == (family.vip, family.other)
+
+    def test_another_address_is_probed_when_the_interface_is_back(self, lan, l2_engine):
+        a, _, _ = lan
+        with node(V4, a, l2_engine) as owner:
+            owner.announce(V4.vip, probe=(V4.vip,))
+            owner.wait(lambda state: state.announced == (V4.vip,))
+            a.set_down("lan0")
+            owner.wait(lambda state: state.announced == ())
+            owner.announce(V4.other, probe=(V4.other,))
+            owner.announce(V4.vip, V4.other, probe=(V4.vip, V4.other))
+            a.set_up("lan0")
+            owner.wait(lambda state: set(state.probing) == {V4.vip, V4.other})
 
     @pytest.mark.slow
     def test_it_is_announced_when_the_host_has_it_no_more(self, lan, l2_engine):
