@@ -237,12 +237,7 @@ def command(
     )
     fatal.stops(speaker.stop)
 
-    def not_ready() -> str:
-        if not speaker.working:
-            return "nothing has been decided yet: waiting for the API server"
-        return ""
-
-    server = StatusServer(host, port, metrics=metrics.exposition, healthz=fatal.why, readyz=not_ready)
+    server = StatusServer(host, port, metrics=metrics.exposition, healthz=fatal.why, readyz=speaker.why_not_ready)
     # The link process inherits the right to raw sockets; after that this process, which has the token, gives it up.
     link.start()
     privileges.keep_only(())

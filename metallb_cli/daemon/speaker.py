@@ -64,6 +64,10 @@ COLD_LISTENING = 3.0
 YOUNG = 10.0
 """Seconds after its start in which a speaker may be one of those that start together."""
 
+KEY_PATIENCE = 5.0
+"""Seconds for which a speaker that starts is not ready because it has no key for heartbeats. After that it counts as
+ready without them: by its Lease it can take over, and a Secret that is missing must not hold up an update for ever."""
+
 HANDOVER = 0.5
 """Seconds that a speaker which gave its Lease back goes on answering for what nobody has taken over by then."""
 
@@ -140,7 +144,9 @@ class Speaker:
         self._shown_interfaces = ShownInterfaces(options.heartbeat_interval * options.heartbeat_misses)
         self._shown_contests = ShownContests()
         self._boot = time.time_ns()
-        self._sends_heartbeats = False
+        self._began: float | None = None
+        self._hears_since: float | None = None  # since when it takes part in the heartbeats
+        self._ready = False
         self.neighbours = Neighbours(options.node, lambda: inbox.put(Task.PEERS), options.heartbeat_interval)
         self._announcements = Announcements(options.node, self._services_of, feeds.services, events, metrics, recorder)
         self.working = False
@@ -173,8 +179,25 @@ class Speaker:
             )
         except LinkError:  # it has ended: `on_link_exit` says so
             return
-        self._sends_heartbeats = True
+        self._hears_since = self._hears_since or time.monotonic()
         self._inbox.put(Task.LINK)
+
+    def why_not_ready(self) -> str:
+        """Return why this speaker could not take anything over yet; empty when it could.
+
+        From then on it stays ready: an outage of the API server, a drain or a fence is no reason to hold an update up.
+        """
+        if not self.working or self._began is None:
+            return "nothing has been decided yet: waiting for the API server"
+        if self._ready:
+            return ""
+        now = time.monotonic()
+        if self._hears_since is None and now < self._began + KEY_PATIENCE:
+            return "no heartbeats yet: waiting for their key, the Secret metallb-heartbeat"
+        if not self._ownership.settled or now < (self._hears_since or self._began) + self._listening:
+            return "listening to what the other speakers have, before taking anything over"
+        self._ready = True
+        return ""
 
     # -- the loop
 
@@ -211,11 +234,14 @@ class Speaker:
 
     def _listen(self, now: float) -> Ownership:
         """Begin to take part in the election: by listening."""
-        options = self._options
-        listening = max(LISTENING, LISTENING_INTERVALS * options.heartbeat_interval)
         together = len(self._feeds.nodes()) > 1 and self._starts_with_others()
-        cold = max(listening, COLD_LISTENING) if together else None
-        return Ownership(options.node, now, options.election, settle=listening, cold=cold)
+        cold = max(self._listening, COLD_LISTENING) if together else None
+        return Ownership(self._options.node, now, self._options.election, settle=self._listening, cold=cold)
+
+    @property
+    def _listening(self) -> float:
+        """Seconds for which it listens before it takes anything over."""
+        return max(LISTENING, LISTENING_INTERVALS * self._options.heartbeat_interval)
 
     def _starts_with_others(self) -> bool:
         """Whether no other speaker has been running for long, and none has got an address yet.
@@ -235,6 +261,7 @@ class Speaker:
         before, now = self._membership.before, time.monotonic()
         self._boot = max(self._boot, speaker_note(before).boot + 1)  # grows even when the clock was set back
         self._ownership = self._listen(now)
+        self._began = now
         self.neighbours.remember(self._ownership, before, now)
         self._config.load(self._feeds.config_text())
         self._inbox.put(Task.EVERYTHING)
@@ -448,7 +475,7 @@ class Speaker:
             boot=self._boot,
             election=options.election.value,
             api_outage=options.on_api_outage.value,
-            interval=options.heartbeat_interval if self._sends_heartbeats else 0.0,
+            interval=0.0 if self._hears_since is None else options.heartbeat_interval,
             misses=options.heartbeat_misses,
             renew=self._membership.renew,
             live_peers=len(live),

@@ -229,6 +229,11 @@ class Ownership:
 
     # -- what comes out
 
+    @property
+    def settled(self) -> bool:
+        """Whether this node has listened for long enough to take something over, as of the last `decide`."""
+        return self._settled
+
     def decide(self, now: float) -> Decision:
         """Return what this node does from now on."""
         self._tick(now)

@@ -10,7 +10,7 @@ import pytest
 
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import LeaseTimes, Membership
-from metallb_cli.daemon.speaker import HANDOVER, LEAVE_TIMEOUT, Options, Speaker, Task
+from metallb_cli.daemon.speaker import COLD_LISTENING, HANDOVER, LEAVE_TIMEOUT, LISTENING, Options, Speaker, Task
 from metallb_cli.election import Mode, elect
 from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import PeerClaims, PeersReport
@@ -456,6 +456,46 @@ def test_what_the_speaker_had_before_it_was_started_anew_is_answered_for_without
     until(me.answers(VIP, OTHER), 15)
     assert me.sent.probe == (OTHER,)
     assert me.sent.claims[VIP].epoch == 4
+
+
+# -- readiness
+
+
+def test_a_speaker_is_ready_when_it_has_listened_and_not_before(node):
+    def prepare(me):
+        me.feeds.put("web", "10.0.0.1")
+        for name in ("me", "b"):  # so that the whole cluster starts, which takes longer
+            me.feeds.node(name)
+
+    me = node(prepare=prepare)
+    until(me.joined.is_set, 15)
+    began = time.monotonic()
+    until(lambda: "Secret" in me.speaker.why_not_ready(), 15, what="a reason")
+    me.speaker.on_keys((b"k" * 32,))
+    assert "listening" in me.speaker.why_not_ready()
+    until(lambda: not me.speaker.why_not_ready(), 15, what="readiness")
+    assert time.monotonic() - began > COLD_LISTENING - 0.5
+    until(lambda: me.sent.addresses == (VIP,), 1, what="what a ready speaker can do")
+
+
+def test_a_speaker_is_ready_no_sooner_than_it_can_have_heard_the_others(node):
+    me = node()
+    until(lambda: me.speaker._ownership.settled, 15)
+    me.speaker.on_keys((b"k" * 32,))
+    began = time.monotonic()
+    until(lambda: not me.speaker.why_not_ready(), 15, what="readiness")
+    assert LISTENING - 0.05 <= time.monotonic() - began <= LISTENING + 0.5
+
+
+def test_a_speaker_without_a_key_is_ready_after_a_while_and_stays_so_whatever_happens(node, monkeypatch):
+    monkeypatch.setattr("metallb_cli.daemon.speaker.KEY_PATIENCE", 1.0)
+    me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1"))
+    until(me.answers(VIP), 15)
+    until(lambda: not me.speaker.why_not_ready(), 5, what="readiness")
+    me.leases.down = True
+    me.speaker.on_link_state(replace(me.link.state, fenced=True))
+    until(lambda: not me.speaker._ownership.settled, 5, what="a fence")
+    assert me.speaker.why_not_ready() == ""
 
 
 # -- keys and heartbeats
