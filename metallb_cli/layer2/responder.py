@@ -11,6 +11,9 @@ from metallb_cli.layer2.probing import PROBE_INTERVAL
 _REQUEST_HEADER = bytes.fromhex("0806 0001 0800 06 04 0001")
 _NO_ADDRESS = bytes(4)
 
+MAX_ASKERS = 1024
+"""Hosts that are remembered, for speed only: about 200 bytes each. Beyond that, all are forgotten and learnt again."""
+
 
 class Responder(Engine):
     """The ARP engine of one interface (RFC 826)."""
@@ -21,6 +24,7 @@ class Responder(Engine):
         self._reply_head = reply_head(mac)
         self._gratuitous_heads = gratuitous_heads(mac)
         self._probe_head = probe_head(mac)
+        self._askers: dict[bytes, tuple[bytes, bytes]] = {}
 
     def receive_frame(self, frame: bytes, now: float) -> Drop | None:
         """Queue an answer and return None, or return why there is none. Takes any bytes."""
@@ -28,20 +32,29 @@ class Responder(Engine):
         held = self._held
         target = frame[38:42]
         record = held.get(target)
-        if (
-            record is not None
-            and frame[12:22] == _REQUEST_HEADER
-            and frame[28:32] not in held
-            and frame[:6] in self._destinations
-            and not frame[22] & 1
-        ):
-            asker = frame[22:32]
-            self._out.append(asker[:6] + self._reply_head + target + asker)
-            record.answered += 1
-            return None
+        if record is not None and frame[28:32] not in held:
+            answer = self._askers.get(frame[:38]) or self._take_asker(frame)
+            if answer is not None:
+                head, asker = answer
+                self._out.append(head + target + asker)
+                record.answered += 1
+                return None
         drop = self._why_not(frame, now)
         self.drops[drop] += 1
         return drop
+
+    def _take_asker(self, frame: bytes) -> tuple[bytes, bytes] | None:
+        """Return what comes before and after the address in the answers to whoever asks like this; None for no answer.
+
+        It is kept: an asker's next question differs in the address asked for alone.
+        """
+        if frame[12:22] != _REQUEST_HEADER or frame[:6] not in self._destinations or frame[22] & 1:
+            return None
+        if len(self._askers) >= MAX_ASKERS:
+            self._askers.clear()
+        asker = frame[22:32]
+        answer = self._askers[frame[:38]] = (asker[:6] + self._reply_head, asker)
+        return answer
 
     def _why_not(self, frame: bytes, now: float) -> Drop:
         """Explain a frame that is not answered, in MetalLB's order, with conflicts first."""

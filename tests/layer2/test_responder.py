@@ -11,7 +11,7 @@ from scapy.layers.l2 import ARP, Ether
 from metallb_cli.layer2 import arp
 from metallb_cli.layer2.arp import ArpFrame
 from metallb_cli.layer2.engine import MAX_CONFLICTS, Counts, Drop
-from metallb_cli.layer2.responder import Responder
+from metallb_cli.layer2.responder import MAX_ASKERS, Responder
 from metallb_cli.layer2.schedule import BATCH, GRATUITOUS_INTERVAL, GRATUITOUS_PERIOD, REFRESH_PERIOD
 
 MAC, SECOND_MAC, ASKER_MAC, RIVAL_MAC = (bytes((2, 0, 0, 0, 0, n)) for n in (1, 2, 3, 4))
@@ -68,6 +68,31 @@ class TestAnswering:
         responder = fresh(VIP)
         assert responder.receive_frame(arp.request(ASKER_MAC, bytes(4), VIP.packed), 1.0) is None
         assert [(f.sender_ip, f.target_ip) for f in frames(responder)] == [(VIP.packed, bytes(4))]
+
+    def test_any_number_of_hosts_is_answered_and_few_are_remembered(self):
+        responder = fresh(VIP)
+        for number in [*range(3 * MAX_ASKERS), 0]:
+            sender = number.to_bytes(4, "big")
+            question = QUESTION._replace(sender_mac=ASKER_MAC[:2] + sender, sender_ip=sender)
+            assert responder.receive_frame(question.encode(), 1.0) is None
+            assert frames(responder)[0][3:] == (MAC, VIP.packed, question.sender_mac, sender)
+        assert len(responder._askers) <= MAX_ASKERS
+
+    @pytest.mark.parametrize("field", ["destination", "operation", "sender_mac"])
+    def test_who_was_answered_before_is_not_when_something_else_is_wrong(self, field):
+        wrong = {"destination": RIVAL_MAC, "operation": arp.REPLY, "sender_mac": b"\x01" + bytes(5)}
+        responder = fresh(VIP, OTHER)
+        assert responder.receive_frame(QUESTION.encode(), 1.0) is None
+        question = QUESTION._replace(target_ip=OTHER.packed, **{field: wrong[field]})
+        assert responder.receive_frame(question.encode(), 1.0) is not None
+        assert len(frames(responder)) == 1
+
+    def test_who_was_answered_before_and_then_has_one_of_our_addresses_is_in_conflict(self):
+        responder = fresh(VIP)
+        question = QUESTION._replace(sender_ip=OTHER.packed).encode()
+        assert responder.receive_frame(question, 1.0) is None
+        responder.announce((VIP, OTHER), 1.0)
+        assert responder.receive_frame(question, 1.0) is Drop.CONFLICT
 
     def test_a_question_from_a_group_address_is_not_answered(self):
         question = QUESTION._replace(sender_mac=bytes.fromhex("01005e000001"))
