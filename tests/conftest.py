@@ -1,4 +1,5 @@
-"""Fixtures for everybody, and the rule about skipped tests: see `pytest_runtest_makereport`."""
+"""Fixtures for everybody, the number of random examples, and the rule about skipped tests: see
+`pytest_runtest_makereport`."""
 
 import functools
 import os
@@ -7,11 +8,18 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import apiserver
 
 STRICT = os.environ.get("CI") == "true"
 GUARDED = ("live", "cluster")
+
+# No example is timed, and `--hypothesis-profile=fast` tries a quarter of them. A test that needs more or fewer than
+# most says so as a multiple or a part of `settings.default.max_examples`.
+settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", settings.get_profile("all"), max_examples=settings.default.max_examples // 4)
+settings.load_profile("all")
 
 PROBE = """
 import ctypes, os, socket, sys

@@ -194,7 +194,8 @@ class Electorate:
             the records whose owner may be another one for that, and whether the unowned have to be dealt out again.
         """
         touched: set[Record] = set()
-        deal = bool(self._stale)
+        if not self._stale:
+            return touched, False
         for group in self._stale:
             before, leaving = group.takers, group.leaving
             group.takers, group.leaving = self._takers(group)
@@ -212,7 +213,7 @@ class Electorate:
                 if self._latest is group:
                     self._latest = None
         self._stale.clear()
-        return touched, deal
+        return touched, True
 
     def _takers(self, group: Group) -> tuple[tuple[str, ...], bool]:
         live = [(node, self.live[node]) for node in group.nodes if node in self.live]

@@ -240,9 +240,10 @@ class Ownership:
         touched, deal_again = self._electorate.refresh()
         self._dirty |= touched
         self._deal |= deal_again
-        dirty, self._dirty = self._dirty, set()
-        for record in dirty:
-            self._review(record, now)
+        if self._dirty:
+            dirty, self._dirty = self._dirty, set()
+            for record in dirty:
+                self._review(record, now)
         if self._deal:
             self._deal = False
             self._deal_out(now)

@@ -198,4 +198,4 @@ class Comparison(RuleBasedStateMachine):
 
 
 TestComparison = Comparison.TestCase
-TestComparison.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestComparison.settings = settings(max_examples=3 * settings.default.max_examples // 2, stateful_step_count=40)

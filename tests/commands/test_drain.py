@@ -87,6 +87,7 @@ def test_the_end_of_a_drain_takes_only_our_annotation_away(busy):
     assert busy.json("drain", "node1", "--undo") == (0, {"node": "node1", "draining": False})
 
 
+@pytest.mark.slow
 def test_an_address_that_only_this_node_may_answer_for_stays_and_it_is_said_why(scene):
     scene.node("node1", "node2")
     scene.service("web", WEB, "node1", policy="Local")
@@ -153,6 +154,7 @@ def test_the_drain_of_a_node_that_does_not_exist_cannot_be_ended(busy, name):
     assert (result.exit_code, result.output) == (1, f"Error: there is no Node {name}\n")
 
 
+@pytest.mark.slow
 def test_an_outage_while_waiting_ends_with_3_and_says_how_things_are(busy, embedded_api):
     busy.when(asked(busy), embedded_api.freeze)
     result = busy.run("drain", "node1", "--timeout", "1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metallb_cli.cli import main
@@ -258,7 +258,6 @@ def test_a_terminal_that_cannot_show_a_character_gets_an_escape(tmp_path):
     assert b'unknown protocol "\\xe9\\u65e5"' in done.stdout
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=200) | st.text(alphabet="-:[]{}&*!|>'\"# \n\tab1é日\u202e\x1b").map(lambda text: text.encode())
 )

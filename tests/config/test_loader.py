@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from metallb_cli.config import Code, parse
@@ -168,16 +166,13 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_text_of_a_megabyte_ends_soon_with_few_problems(text):
-    start = time.perf_counter()
-    parsed = parse(text)
-    assert time.perf_counter() - start < 20  # about 2 s alone on one core
-    assert 0 < len(parsed.problems) <= 1002
+def test_a_hostile_text_of_a_megabyte_ends_with_few_problems(text):
+    """Each takes about 2 s. With a time that grew with the square of the length the test would run out of time."""
+    assert 0 < len(parse(text).problems) <= 1002
 
 
 def test_the_billion_laughs_are_stopped_while_reading():
-    start = time.perf_counter()
-    (problem,) = parse(LAUGHS).problems
+    (problem,) = parse(LAUGHS).problems  # a list of 10**9 would run out of memory and time
     assert problem.code == Code.YAML_ALIAS_EXPANSION
-    assert time.perf_counter() - start < 1

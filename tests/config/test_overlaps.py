@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metallb_cli.config import Code, parse
@@ -64,7 +64,6 @@ def test_a_pool_that_is_wrong_otherwise_still_counts():
 spans = st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda s: (s[0], s[0] + s[1]))
 
 
-@settings(deadline=None)
 @given(st.lists(spans, max_size=12))
 def test_exactly_the_overlapping_pairs_are_found(ranges):
     text = pools(*(f"[10.0.0.{first}-10.0.0.{last}]" for first, last in ranges))

@@ -86,7 +86,6 @@ def check_config(config):
         assert (found.name in config.bgp_advertisements) == (found.protocol.value == "bgp")
 
 
-@settings(deadline=None)
 @given(st.text())
 @example("\ud800")
 @example("a: &a [*a]")
@@ -98,7 +97,6 @@ def test_any_text_gets_an_answer(text):
     assert parse_manifest(text, "f").source == "f"
 
 
-@settings(deadline=None)
 @given(YAMLISH)
 def test_any_text_of_yaml_characters_gets_an_answer(text):
     check(parse(text))
@@ -106,7 +104,6 @@ def test_any_text_of_yaml_characters_gets_an_answer(text):
     assert parse_manifest(f"kind: ConfigMap\ndata:\n  config: {text}", "f").source == "f"
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_get_an_answer(data):
     manifest = parse_manifest(data, "f")
@@ -115,7 +112,7 @@ def test_any_bytes_get_an_answer(data):
     check(parse(data.decode("utf-8", "surrogateescape")))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(TREES, st.booleans())
 def test_any_structure_of_known_keys_gets_an_answer(tree, flow):
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
@@ -124,13 +121,12 @@ def test_any_structure_of_known_keys_gets_an_answer(tree, flow):
         check(part.parsed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.lists(POOLS, max_size=5))
 def test_pools_that_are_accepted_keep_what_the_allocator_relies_on(found):
     check(parse(yaml.safe_dump({"address-pools": found})))
 
 
-@settings(deadline=None)
 @given(st.lists(POOLS, max_size=4))
 def test_a_manifest_says_the_same_as_the_text_in_it(found):
     text = yaml.safe_dump({"address-pools": found})
@@ -142,7 +138,6 @@ def test_a_manifest_says_the_same_as_the_text_in_it(found):
     assert [(p.code, p.value) for p in part.parsed.problems] == [(p.code, p.value) for p in alone.problems]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789.+-hmnsuµ ", max_size=12))
 def test_any_duration_gets_an_answer(text):
     answer = parse_duration(text)

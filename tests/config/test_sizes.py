@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metallb_cli.config import parse
@@ -39,7 +39,6 @@ def test_a_pool_counts_what_it_can_give_out(protocol, addresses, lines, count):
     assert size(*lines, protocol=protocol, addresses=addresses) == count
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 1200),
     st.integers(0, 1200),

@@ -14,9 +14,10 @@ from tests.contract.conftest import service
 ROOT = Path(__file__).parents[2]
 KUBECTL = shutil.which(os.environ.get("KUBECTL", "kubectl"))
 
-pytestmark = pytest.mark.skipif(
-    KUBECTL is None, reason="kubectl is missing: see https://kubernetes.io/docs/tasks/tools"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(KUBECTL is None, reason="kubectl is missing: see https://kubernetes.io/docs/tasks/tools"),
+]
 
 
 class Kubectl:

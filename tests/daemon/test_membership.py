@@ -69,6 +69,7 @@ def test_a_speaker_that_leaves_is_gone_at_once(join):
     assert time.monotonic() - started < TIMES.duration / 2
 
 
+@pytest.mark.slow
 def test_nobody_dies_while_the_api_server_is_away_nor_right_after(join, leases):
     a, b = join("a"), join("b")
     assert until(lambda: a.live() == b.live() == {"a", "b"})

@@ -247,6 +247,7 @@ def test_a_missing_or_invalid_configuration_leaves_the_one_before_in_force(node,
 # -- steady state
 
 
+@pytest.mark.slow
 def test_the_steady_state_writes_nothing_but_leases_and_tells_the_link_process_nothing(node):
     me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1"))
     until(me.answers(VIP), 15)
@@ -280,6 +281,7 @@ class Counting(MemoryFeeds):
         return super().get(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draining", [False, True])
 def test_a_node_update_that_means_nothing_for_services_judges_none_of_them_again(node, draining):
     def prepare(me):
@@ -300,6 +302,7 @@ def test_a_node_update_that_means_nothing_for_services_judges_none_of_them_again
     until(lambda: me.feeds.looks >= before + 50, 15)
 
 
+@pytest.mark.slow
 def test_ten_thousand_services_are_judged_once_and_not_again_for_each_renewal(node):
     def prepare(me):
         for number in range(10_000):
@@ -361,6 +364,7 @@ def test_an_old_report_does_not_end_a_yield_that_began_after_it(node):
     assert me.sent.yielding == (VIP,)
 
 
+@pytest.mark.slow
 def test_a_dead_owner_is_replaced_with_all_stages_in_record_and_metric(node):
     me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1", nodes=("me", "b")))
     me.hears(Peer("b", 1, live=True))
@@ -513,6 +517,7 @@ def test_heartbeats_are_told_to_the_link_process_and_noted_when_there_is_a_key(n
     assert me.note().boot == settings.boot
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("others", "nodes", "claims", "waits"),
     [
@@ -618,6 +623,7 @@ def test_a_speaker_that_nobody_can_replace_does_not_wait_for_it(node, peers, nod
     assert me.sent.addresses == (), "in the end it falls silent"
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_nothing_is_waited_for_only_so_long(node):
     me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1", nodes=("me", "b")))
     until(me.answers(VIP), 15)
@@ -681,6 +687,7 @@ def test_withdraw_answers_for_nothing_while_the_api_server_is_away_and_says_so(n
     assert Reason.API_OUTAGE in [change.reason for change, _ in me.telling.records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [ApiOutagePolicy.FREEZE, ApiOutagePolicy.MAJORITY])
 def test_a_node_that_may_go_on_without_the_api_server_does(node, policy):
     me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1"), on_api_outage=policy)
@@ -693,6 +700,7 @@ def test_a_node_that_may_go_on_without_the_api_server_does(node, policy):
     assert me.telling.suspensions == []
 
 
+@pytest.mark.slow
 def test_majority_gives_up_when_too_few_are_heard(node):
     me = node(prepare=lambda n: n.feeds.put("web", "10.0.0.1"), on_api_outage=ApiOutagePolicy.MAJORITY)
     until(me.answers(VIP), 15)

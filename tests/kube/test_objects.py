@@ -379,7 +379,6 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
 @given(anything)
 def test_no_json_whatever_makes_reading_fail(data):
     assert isinstance(objects.service(data), Service)
@@ -392,7 +391,7 @@ def test_no_json_whatever_makes_reading_fail(data):
     assert isinstance(objects.uid(data), str)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.dictionaries(st.sampled_from(sorted(FULL["spec"])), anything), st.lists(anything, max_size=3))
 def test_a_service_with_any_spec_is_read_and_can_be_printed(spec, ingress):
     data = FULL | {"spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}

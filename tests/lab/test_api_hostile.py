@@ -130,7 +130,7 @@ def consistent(world, books, resource):
         assert each["metadata"]["name"]
 
 
-settled = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+settled = settings(max_examples=2 * settings.default.max_examples, suppress_health_check=list(HealthCheck))
 
 
 @settled

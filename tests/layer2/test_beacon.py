@@ -207,7 +207,7 @@ class TestLiveness:
         wire.advance(30.0)
         assert len(wire["a"].changes) == len(wire["b"].changes) == 1
 
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=settings.default.max_examples // 5)
     @given(st.integers(0, 10_000))
     def test_frames_that_are_delayed_reordered_and_doubled_keep_everybody_live(self, seed):
         wire = Wire("a", "b", "c", seed=seed)
@@ -494,7 +494,7 @@ class TestClaims:
         wire.advance(1.0)
         assert heard(wire, "a", "b") == claims
 
-    @settings(deadline=None, max_examples=15)
+    @settings(max_examples=settings.default.max_examples // 6)
     @given(st.integers(0, 10_000))
     def test_sections_converge_under_50_percent_loss(self, seed):
         wire = Wire("a", "b", "c", seed=seed)

@@ -54,7 +54,7 @@ def test_a_frame_passes_exactly_when_its_target_or_its_sender_is_in_a_range(want
         assert passes(program, question(target, sender)) is expected
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(st.integers(1, 1500), st.integers(1, 1000), st.integers(0, 500), st.randoms(use_true_random=False))
 def test_with_very_many_ranges_everything_in_them_passes_and_little_else(count, gap, width, random):
     wanted, start = [], 0

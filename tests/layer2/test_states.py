@@ -1,5 +1,6 @@
 """The states of an address on the wire, in both families, on a clock that the test turns. scapy reads the probes."""
 
+import functools
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -43,11 +44,13 @@ class Arp:
         return arp.gratuitous(mac, address.packed)[0]
 
     @staticmethod
+    @functools.cache
     def kind(frame):
         """Which address a frame is about, and what it is."""
-        seen = Ether(frame)[ARP]
+        ethernet = Ether(frame)
+        seen = ethernet[ARP]
         if seen.psrc == "0.0.0.0":
-            assert (seen.op, seen.hwdst, Ether(frame).dst) == (1, "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff")
+            assert (seen.op, seen.hwdst, ethernet.dst) == (1, "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff")
             return "probe", seen.pdst
         return ("news" if seen.psrc == seen.pdst else "answer"), seen.psrc
 
@@ -78,6 +81,7 @@ class Ndp:
     news = answer
 
     @staticmethod
+    @functools.cache
     def kind(frame):
         seen = Ether(frame)
         if ICMPv6ND_NS in seen:

@@ -41,6 +41,7 @@ def test_every_contract_is_broken_once_below():
     assert contract_names() <= {contract for contract, _, _ in BREAKS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("contract", "line", "path"), BREAKS)
 def test_a_forbidden_import_is_found(copy, contract, line, path):
     module = copy / path

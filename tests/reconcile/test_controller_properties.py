@@ -126,4 +126,4 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+TestHistory.settings = settings(stateful_step_count=25)

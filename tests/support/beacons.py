@@ -52,9 +52,9 @@ class Speaker:
         for news in self.beacon.take_claims(10_000):
             held = self.claims.setdefault((news.node, news.boot), {})
             section = news.section
-            for address in [a for a in held if a.version == section.first.version]:
-                if section.first <= address <= section.last:
-                    del held[address]
+            version, first, last = section.first.version, int(section.first), int(section.last)
+            for address in [a for a in held if a.version == version and first <= int(a) <= last]:
+                del held[address]
             held.update(section.claims)
 
 

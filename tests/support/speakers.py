@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -54,6 +55,8 @@ class Speaker:
         self.wake_at = lan.now
         self.answering: frozenset[IPAddress] = frozenset()
         self._answers_from: dict[IPAddress, float] = {}
+        self._answers_change = math.inf  # when it answers for others than now
+        self._closed = False
         self._yields: dict[IPAddress, float] = {}
         self._leases_seen = -1.0
 
@@ -75,21 +78,23 @@ class Speaker:
             self._look_around(now)
         for heard in beacon.take_claims(100):
             ownership.hear(heard.node, heard.section, now)
-        self._watch_yields(now)
+        if self._yields:
+            self._watch_yields(now)
         decision = ownership.decide(now)
         if decision is not self.decision:
             self._carry_out(decision, now)
-        beacon.handle_timer(now)
+            beacon.handle_timer(now)
         for frame in beacon.frames_to_send():
             beacon.sent_at = now
             self.lan.send(self, frame)
-        self._answer(now)
-        moments = [beacon.next_deadline(), *(at for at in self._answers_from.values() if at > now)]
-        if (deadline := ownership.next_deadline()) is not None:
-            moments.append(deadline)
+        if now >= self._answers_change or self.fence.closed is not self._closed:
+            self._answer(now)
+        moment = min(beacon.next_deadline(), self._answers_change)
+        if (deadline := ownership.next_deadline()) is not None and deadline < moment:
+            moment = deadline
         if self._yields:
-            moments.append(now + 0.02)
-        moment = max(now, min(moments))
+            moment = min(moment, now + 0.02)
+        moment = max(now, moment)
         if moment < self.wake_at or self.wake_at <= now:
             self.wake_at = moment
             self.lan.at(moment, self.lan.wake, self, moment)
@@ -133,6 +138,7 @@ class Speaker:
             if address in decision.yielding and answers_from <= now:
                 self._yields[address] = now + YIELD_LIMIT
         self._yields = {address: until for address, until in self._yields.items() if address in decision.yielding}
+        self._answers_change = now
         flags = self.lan.announcements(decision, self.leaving)
         self.beacon.claim(flags, (4,))
 
@@ -146,15 +152,24 @@ class Speaker:
         for address in done:
             del self._yields[address]
         if done:
+            self._answers_change = now
             self.ownership.released(frozenset(done))
 
     def _answer(self, now: float) -> None:
         answering = frozenset(itertools.chain((a for a, at in self._answers_from.items() if at <= now), self._yields))
-        if self.fence.closed:
+        self._answers_change = min((at for at in self._answers_from.values() if at > now), default=math.inf)
+        self._closed = self.fence.closed
+        if self._closed:
             answering = frozenset()
         if answering != self.answering:
             self.answering = answering
             self.lan.unchecked = True
+
+    def fall_silent(self, now: float) -> None:
+        """Answer for nothing until the next turn."""
+        self.answering = frozenset()
+        self._answers_change = now
+        self.lan.unchecked = True
 
     def set_leaving(self, leaving: bool) -> None:
         self.leaving = leaving
@@ -277,12 +292,13 @@ class Lan:
     # -- the wire
 
     def send(self, sender: Speaker, frame: Any) -> None:
+        random, now, name, deliver = self.random.random, self.now, sender.name, self.deliver
         for receiver in self.speakers.values():
-            if receiver is sender or (sender.name, receiver.name) in self.blocked:
+            if receiver is sender or (name, receiver.name) in self.blocked:
                 continue
-            for _ in range(1 + (self.random.random() < self.duplicates)):
-                if self.random.random() >= self.loss:
-                    self.after(self.random.random() * self.delay, self.deliver, receiver, frame)
+            for _ in range(1 + (random() < self.duplicates)):
+                if random() >= self.loss:
+                    self.at(now + random() * self.delay, deliver, receiver, frame)
 
     def deliver(self, receiver: Speaker, frame: Any) -> None:
         if receiver.hears_nothing_new(frame, self.now):
@@ -366,8 +382,7 @@ class Lan:
 
     def _silence(self, speaker: Speaker) -> None:
         if speaker.stalled:
-            speaker.answering = frozenset()
-            self.unchecked = True
+            speaker.fall_silent(self.now)
 
     def _resume(self, speaker: Speaker) -> None:
         speaker.stalled = False

@@ -261,7 +261,7 @@ class TestNdp:
             encode_advertisement(
                 Advertisement(ALL_NODES_MAC, OTHER_MAC, OURS6[0].packed, ASKER6, OURS6[0].packed, OTHER_MAC, 0x20)
             ),
-            bytes(Ether() / IPv6(src="fd00:9::1", dst="fd00:9::100") / (b"a" * 32)),
+            bytes(Ether(dst=NODE_MAC.hex(":")) / IPv6(src="fd00:9::1", dst="fd00:9::100") / (b"a" * 32)),
         ],
         ids=[
             "duplicate detection",
@@ -337,7 +337,9 @@ advertisements = st.builds(
     Advertisement, macs, macs, ips6, ips6, ips6, st.none() | macs, st.sampled_from([0, 0x20, 0x60])
 ).map(encode_advertisement)
 
-many = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=4 * settings.default.max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @many
