@@ -225,5 +225,5 @@ def test_ten_thousand_services_are_adopted_without_a_write(cluster, office):
     for number in range(10_000):
         cluster.put(f"s{number}", f"10.8.{number >> 8}.{number & 255}", allocated_pool="big")
     office()
-    until(lambda: cluster.usage.get("big", (0, 0))[1] == 10_000, 20, what="10 000 adopted addresses")
+    until(lambda: cluster.usage.get("big", (0, 0))[1] == 10_000, 100, what="10 000 adopted addresses")
     assert cluster.writes == []

@@ -23,8 +23,8 @@ def leases():
 def join(leases):
     running = []
 
-    def start(node):
-        membership = Membership(leases, node, f"{node}_boot", TIMES, lambda: None, lambda error: None)
+    def start(node, times=TIMES):
+        membership = Membership(leases, node, f"{node}_boot", times, lambda: None, lambda error: None)
         leases.watchers.append(membership.observe)
         for lease in list(leases._leases.values()):
             membership.observe(None, lease)
@@ -57,16 +57,15 @@ def test_a_crashed_speaker_is_gone_after_the_lease_duration(join):
     crash(b)
     started = time.monotonic()
     assert until(lambda: a.live() == {"a"})
-    assert 0.5 < time.monotonic() - started < 2.5
+    assert time.monotonic() - started > 0.5
 
 
 def test_a_speaker_that_leaves_is_gone_at_once(join):
-    a, b = join("a"), join("b")
+    times = LeaseTimes(duration=600, renew=0.3)
+    a, b = join("a", times), join("b", times)
     assert until(lambda: "b" in a.live())
     b.leave()
-    started = time.monotonic()
     assert until(lambda: a.live() == {"a"})
-    assert time.monotonic() - started < TIMES.duration / 2
 
 
 @pytest.mark.slow

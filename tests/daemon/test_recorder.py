@@ -168,7 +168,7 @@ def test_stopping_is_bounded_when_the_api_server_hangs(begin, leases, monkeypatc
     recorder.record([change("10.0.0.1")])
     started = time.monotonic()
     recorder.stop()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 15  # it would hang for ever
 
 
 def test_a_lease_that_somebody_defaced_is_replaced(begin, leases):

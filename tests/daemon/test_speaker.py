@@ -345,7 +345,7 @@ def test_a_better_claim_is_yielded_to_and_still_said_until_others_must_have_hear
     assert me.sent.claims[VIP].epoch == mine.epoch
     me.link.release()
     until(lambda: me.sent.addresses == (), 15)
-    until(lambda: VIP not in me.sent.claims, 3)
+    until(lambda: VIP not in me.sent.claims, 15)
     lost = [change for change, _ in me.telling.records if change.after == "b"]
     assert [change.reason for change in lost] == [Reason.BETTER_CLAIM]
 

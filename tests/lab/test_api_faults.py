@@ -59,16 +59,16 @@ def test_a_watch_can_be_refused(embedded_api, raw):
 
 
 def test_requests_can_be_delayed(embedded_api, raw):
-    embedded_api.delay(0.3, verb="get", count=1)
+    embedded_api.delay(0.5, verb="get", count=1)
     started = time.monotonic()
     raw.get(SERVICES).ok()
-    assert time.monotonic() - started < 0.25
+    listed = time.monotonic()
     raw.get("/api/v1/namespaces/default").ok()
-    assert time.monotonic() - started > 0.3
+    assert time.monotonic() - listed > max(0.5, listed - started)
 
 
 def test_a_delayed_request_holds_up_nobody_else(embedded_api, raw):
-    embedded_api.delay(5, verb="list")
+    embedded_api.delay(600, verb="list")
 
     def ask():
         with contextlib.suppress(urllib3.exceptions.HTTPError):
@@ -76,11 +76,9 @@ def test_a_delayed_request_holds_up_nobody_else(embedded_api, raw):
 
     slow = threading.Thread(target=ask)
     slow.start()
-    started = time.monotonic()
     raw.post(CONFIG_MAPS, config_map("a")).ok()
-    assert time.monotonic() - started < 3
     embedded_api.stop()
-    slow.join(5)
+    slow.join(15)
 
 
 def test_a_lost_answer_leaves_the_write_done(embedded_api, raw):

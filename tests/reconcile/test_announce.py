@@ -265,7 +265,7 @@ def test_every_node_comes_to_the_same_verdict():
 
 
 @pytest.mark.parametrize("networks", [None, ["10.0.0.0/8"], [f"10.0.{n}.0/24" for n in range(0, 40, 2)]])
-def test_ten_thousand_services_on_ten_nodes_are_judged_in_a_moment(networks):
+def test_the_time_to_judge_grows_with_the_number_of_services_and_not_with_that_of_pools_too(networks):
     pools = tuple(pool(f"p{n}", f"10.0.{n}.0/24") for n in range(40))
     nodes = tuple(f"node{n}" for n in range(10))
     services = [
@@ -277,7 +277,14 @@ def test_ten_thousand_services_on_ten_nodes_are_judged_in_a_moment(networks):
     cluster = ClusterState(
         pools, {n: Node(n) for n in nodes}, frozenset(nodes), endpoints, reach=dict.fromkeys(nodes, reach)
     )
-    began = perf_counter()
-    owners = [only(judge(s, cluster)).owner for s in services]
-    assert perf_counter() - began < 2.0, "measured 0.16 s; a bound for slow machines"
-    assert set(owners) == set(nodes)
+
+    def seconds(some, pools):
+        best = float("inf")
+        for _ in range(3):
+            began = perf_counter()
+            owners = [only(judge(s, replace(cluster, pools=pools))).owner for s in some]
+            best = min(best, perf_counter() - began)
+            assert set(owners) == set(nodes)
+        return best
+
+    assert seconds(services, pools) < 40 * seconds(services[:1000], pools[:4])  # 10 if linear
