@@ -68,6 +68,7 @@ class Beacon:
         timeout: seconds without a heartbeat of ours after which others take us for dead.
         drops: heartbeats not taken in, by reason.
         peers_changed: a peer is new, live, dead, or says something else of itself, since this was last set to False.
+        claims_changed: `take_claims` has something to return.
         peer_macs: from which live peers are heard.
         sent_at: set this when frames have left, to a time before they did.
     """
@@ -81,7 +82,7 @@ class Beacon:
         remembered: Iterable[Sighting] = (),
     ) -> None:
         self.drops: Counter[Ignored] = Counter()
-        self.peers_changed = False
+        self.peers_changed = self.claims_changed = False
         self.peer_macs: frozenset[bytes] = frozenset()
         self.sent_at = now
         self._mac = mac
@@ -155,13 +156,22 @@ class Beacon:
 
     def receive_frame(self, frame: bytes, now: float) -> Ignored | None:
         """Take in a heartbeat and return None, or return why not. Takes any bytes."""
-        seen = heartbeat.decode(frame, self._settings.keys)
-        ignored = self._hear(seen, now) if isinstance(seen, Heartbeat) else seen
+        keys = self._settings.keys
+        peer = self._peers.get(heartbeat.sender(frame))
+        if peer is not None and peer.live:
+            sequence = heartbeat.decode_repetition(frame, peer.frame, keys)
+            if sequence is not None and sequence > peer.sequence:
+                peer.sequence = sequence
+                peer.heard = peer.answered = peer.macs[frame[6:12]] = now
+                self._expiry = min(self._expiry, now + peer.timeout)
+                return None
+        seen = heartbeat.decode(frame, keys)
+        ignored = self._hear(seen, frame, now) if isinstance(seen, Heartbeat) else seen
         if ignored is not None:
             self.drops[ignored] += 1
         return ignored
 
-    def _hear(self, seen: Heartbeat, now: float) -> Ignored | None:
+    def _hear(self, seen: Heartbeat, frame: bytes, now: float) -> Ignored | None:
         if seen.node == self._settings.node:
             return Ignored.OWN
         peer = self._peers.get(seen.node)
@@ -181,7 +191,9 @@ class Beacon:
             self.peers_changed = True
         if not known and len(bounds) > 1:
             peer.store(bounds, seen.section)
+            self.claims_changed |= peer.live
         self._note(peer, seen, now)
+        peer.frame = frame if peer.answered == now else b""
         return None
 
     def _admit(self, seen: Heartbeat, now: float) -> Neighbour | None:
@@ -230,7 +242,7 @@ class Beacon:
         peer.live = True
         self._live += 1
         peer.news = dict.fromkeys(peer.sections)
-        self.peers_changed = self._newcomers = True
+        self.peers_changed = self.claims_changed = self._newcomers = True
         self._collect_macs()
 
     def _silence(self, peer: Neighbour) -> None:
@@ -328,10 +340,15 @@ class Beacon:
     def take_claims(self, limit: int) -> list[PeerClaims]:
         """Take the sections of live peers that have changed or whose peer has become live, at most `limit`."""
         taken: list[PeerClaims] = []
+        if not self.claims_changed:
+            return taken
         for peer in self._peers.values():
-            while peer.live and peer.news and len(taken) < limit:
+            while peer.live and peer.news:
+                if len(taken) >= limit:
+                    return taken
                 bounds = next(iter(peer.news))
                 del peer.news[bounds]
                 section = heartbeat.decode_section(peer.sections[bounds])
                 taken.append(PeerClaims(peer.node, peer.boot, section))
+        self.claims_changed = False
         return taken

@@ -49,6 +49,7 @@ NO_SECTION = bytes(3)
 _START = GROUP, ETHERTYPE.to_bytes(2, "big") + bytes([VERSION])
 _HEAD = struct.Struct("!BBHQQHBB")  # version, flags, length, boot, sequence, interval, misses, length of the name
 _NAME = HEADER_LENGTH + _HEAD.size
+_SEQUENCE, _INTERVAL = HEADER_LENGTH + 12, HEADER_LENGTH + 20  # the one field that differs in every frame, and the next
 _SHORTEST = _NAME + 1 + 1 + len(NO_SECTION) + SIGNATURE_LENGTH  # a name of one letter, no tags, no section
 _SIZES = {0: 0, 4: 4, 6: 16}  # bytes of an address, by family
 _CLAIM = struct.Struct("!IB")  # epoch, flags
@@ -139,13 +140,41 @@ def decode(frame: bytes, keys: Sequence[bytes]) -> Heartbeat | Ignored:
     if not 0 < name_length <= MAX_NAME or end - section != _section_length(frame, section, end):
         return Ignored.MALFORMED
     source, body, signature = frame[6:12], frame[HEADER_LENGTH:end], frame[end : end + SIGNATURE_LENGTH]
-    if not any(hmac.compare_digest(_sign(key, source, body), signature) for key in keys):
+    if not _signed(keys, source, body, signature):
         return Ignored.SIGNATURE
     name = frame[_NAME : tags - 1]
     if not name.isascii():
         return Ignored.MALFORMED
     node = name.decode()
     return Heartbeat(source, flags, boot, sequence, interval, misses, node, frame[tags:section], frame[section:end])
+
+
+def sender(frame: bytes) -> str:
+    """Which node's heartbeat this claims to be; nothing of it has been looked at. Takes any bytes."""
+    return frame[_NAME : _NAME + frame[_NAME - 1]].decode("ascii", "replace") if len(frame) > _NAME else ""
+
+
+def decode_repetition(frame: bytes, earlier: bytes, keys: Sequence[bytes]) -> int | None:
+    """Return the sequence of a frame that is signed and says the same as an earlier one; None when it is no such frame.
+
+    Args:
+        frame: any bytes.
+        earlier: a frame that `decode` has read.
+        keys: as of `decode`.
+    """
+    if (
+        frame[:_SEQUENCE] != earlier[:_SEQUENCE]
+        or frame[_INTERVAL:-SIGNATURE_LENGTH] != earlier[_INTERVAL:-SIGNATURE_LENGTH]
+    ):
+        return None
+    body = frame[HEADER_LENGTH:-SIGNATURE_LENGTH]
+    if not _signed(keys, frame[6:12], body, frame[-SIGNATURE_LENGTH:]):
+        return None
+    return int.from_bytes(frame[_SEQUENCE:_INTERVAL], "big")
+
+
+def _signed(keys: Sequence[bytes], source: bytes, body: bytes, signature: bytes) -> bool:
+    return any(hmac.compare_digest(_sign(key, source, body), signature) for key in keys)
 
 
 def _sign(key: bytes, source: bytes, body: bytes) -> bytes:

@@ -47,6 +47,7 @@ class Neighbour:
         timeout: seconds of silence after which it is dead: its interval times its misses.
         audible: it was heard in time, so it is told that it is.
         live: audible, and it hears us.
+        frame: the last one that said something new, if it also said that it hears us.
         macs: from which it was heard, and when last.
         sections: by their bounds, encoded; no two overlap.
         news: bounds of the sections to be reported.
@@ -54,7 +55,7 @@ class Neighbour:
 
     __slots__ = (
         *("node", "boot", "sequence", "tag", "flags", "timeout", "heard", "answered", "audible", "live"),
-        *("macs", "sections", "news"),
+        *("frame", "macs", "sections", "news"),
     )
 
     def __init__(self, node: str, boot: int, heard: float) -> None:
@@ -74,6 +75,7 @@ class Neighbour:
         self.sequence = -1
         self.answered = -math.inf
         self.audible = self.live = False
+        self.frame = b""
         self.sections.clear()
         self.news.clear()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,16 +14,15 @@ from metallb_cli.layer2.fence import Fence
 from metallb_cli.layer2.heartbeat import Ignored
 from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings, PeerClaims
 from metallb_cli.layer2.peers import Memory, Sighting
-from metallb_cli.linux.driver import FRAMES_PER_TURN
 from metallb_cli.linux.heartbeat_socket import SLOTS, HeartbeatSocket
 from metallb_cli.linux.links import Link
-from metallb_cli.linux.poller import Poller
+from metallb_cli.linux.poller import Done, Poller
 from metallb_cli.model import Peer, Reason
 
 log = logging.getLogger(__name__)
 
 
-REST = 0.1
+REST = 0.25
 """Of the interval: for so long nothing is received after something was.
 
 With many peers their heartbeats then come in batches, and waking up, which costs several times what a heartbeat does,
@@ -45,43 +45,39 @@ class _Outlet:
         self.ignored = False  # a heartbeat was not taken in since this was last set to False
         self._poller = poller
         self._rest = rest
-        self._rests_until: float | None = None
-        poller.register(self.socket.fileno(), self._wake)
-
-    def _wake(self, now: float) -> None:
-        self.receive(now)
-        self._poller.unregister(self.socket.fileno())
-        self._rests_until = now + self._rest
-
-    def next_deadline(self) -> float:
-        """When `tick` has something to do."""
-        due = self.beacon.next_deadline()
-        return due if self._rests_until is None else min(due, self._rests_until)
+        poller.register(self.socket.fileno(), self.receive, rest)
 
     def close(self) -> None:
         """Give the socket back."""
-        if self._rests_until is None:
-            self._poller.unregister(self.socket.fileno())
+        self._poller.unregister(self.socket.fileno())
         self.socket.close()
 
-    def receive(self, now: float, limit: int = FRAMES_PER_TURN) -> None:
-        """Take in the waiting heartbeats, at most `limit`."""
+    def receive(self, now: float) -> Done | None:
+        """Take in the waiting heartbeats. Returns None when there is news.
+
+        A heartbeat counts from when the kernel had it, and not from when this process looked; but one that has waited
+        for longer than a rest did so because this process was late, for which nobody else shall be dead.
+        """
+        beacon, stamps = self.beacon, list[float]()
         try:
-            for frame in self.socket.receive(limit):
-                if self.beacon.receive_frame(frame, now) is not None:
-                    self.ignored = True
+            frames = self.socket.receive(SLOTS, stamps)
         except OSError as error:
             self.error = error
+            return None
+        if not frames:
+            return Done.NOTHING
+        to_monotonic, earliest = -time.time() + time.monotonic(), now - self._rest  # never earlier than it was
+        for frame, stamp in zip(frames, stamps, strict=True):
+            if beacon.receive_frame(frame, min(max(stamp + to_monotonic, earliest), now)) is not None:
+                self.ignored = True
+        return None if beacon.peers_changed or beacon.claims_changed else Done.IGNORED
 
     def tick(self, now: float) -> bool:
         """Do what is due. Returns whether a heartbeat left."""
         beacon = self.beacon
-        if self._rests_until is not None and self._rests_until <= now:
-            self._rests_until = None
-            self._poller.register(self.socket.fileno(), self._wake)
         if beacon.next_deadline() > now:
             return False
-        self.receive(now, SLOTS)  # nobody is dead whose heartbeat waits here
+        self.receive(now)  # nobody is dead whose heartbeat waits here
         beacon.handle_timer(now)
         frames = beacon.frames_to_send()
         try:
@@ -254,9 +250,18 @@ class Heartbeats:
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, or `check_fence` would close the fence; until then it need not be called."""
         lease = None if self.fenced else self.lease
-        deadlines = [outlet.next_deadline() for outlet in self._outlets.values()]
+        deadlines = [outlet.beacon.next_deadline() for outlet in self._outlets.values()]
         deadlines += [absent.until for absent in self._absent.values()]
         return min(deadlines if lease is None else [*deadlines, lease], default=None)
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to report, or an error."""
+        return (
+            self._changed
+            or self.ignored
+            or any(outlet.error is not None or outlet.beacon.claims_changed for outlet in self._outlets.values())
+        )
 
     def error(self, index: int) -> OSError | None:
         """What ended the heartbeats of an interface; None while all is well."""

@@ -309,10 +309,9 @@ class Interfaces:
             self._place(now)
 
     def next_deadline(self) -> float | None:
-        """When an engine, or an interface to try again, has something to do."""
+        """When an engine, or an interface to try again, has something to do; of heartbeats see there."""
         deadlines = [port.next_deadline() for port in self._ports()]
         deadlines += [known.retry_at for known in self._known.values()]
-        deadlines.append(self.heartbeats.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import signal
 import socket
 import time
@@ -214,11 +215,8 @@ class Loop:
         return 0
 
     def _turn(self) -> None:
-        """Wait until there is more to do than to answer, and do it."""
-        deadlines = (self._interfaces.next_deadline(), self._end, self._report_at, self._renew_at, self._news_at)
-        deadline = min((at for at in deadlines if at is not None), default=None)
-        now = self._poller.wait(deadline, self._interfaces.check_fence)
-        self._beat(now)
+        """Wait until there is more to do than to answer and to send heartbeats, and do it."""
+        now = self._wait()
         self._interfaces.tick(now)
         self._tell_news(now)
         if self._interfaces.changed:
@@ -230,6 +228,18 @@ class Loop:
             self._report(now)
         if self._end is not None and self._end <= now:
             self._stopping = "the control process is gone"
+
+    def _wait(self) -> float:
+        """Answer, and send heartbeats, until there is anything else to do; return the time."""
+        interfaces, heartbeats = self._interfaces, self._interfaces.heartbeats
+        deadlines = (interfaces.next_deadline(), self._end, self._report_at, self._news_at)
+        deadline = min((at for at in deadlines if at is not None), default=math.inf)
+        while True:
+            beats = (heartbeats.next_deadline(), self._renew_at, deadline)
+            now = self._poller.wait(min(at for at in beats if at is not None), interfaces.check_fence)
+            self._beat(now)
+            if self._poller.more or now >= deadline or interfaces.changed or heartbeats.news:
+                return now
 
     def _beat(self, now: float) -> None:
         """Send the heartbeats that are due, and let the kernel go on answering."""

@@ -30,8 +30,9 @@ SEND_BUFFER = 1 << 20
 _SO_ATTACH_FILTER = 26
 _SOL_PACKET, _PACKET_RX_RING, _PACKET_VERSION = 263, 5, 10
 _TPACKET_V2 = 1
-# struct tpacket2_hdr: status (4 bytes), length, length here (at 8), where the Ethernet frame begins (2 bytes at 12).
-_LENGTH_WORD, _START_HALF = 2, 6
+# struct tpacket2_hdr: status (4 bytes), length, length here (at 8), where the Ethernet frame begins (2 bytes at 12),
+# when it came: seconds (at 16) and nanoseconds.
+_LENGTH_WORD, _START_HALF, _SECONDS_WORD = 2, 6, 4
 _FRAME_OFFSET = 66  # of the Ethernet frame in a slot: the header, an address, and alignment
 _TP_STATUS_KERNEL = 0  # else the slot is ours, with reasons that do not matter here
 _BLOCK = 1 << 16
@@ -101,20 +102,20 @@ class PacketSocket:
         """
         attach_filter(self._socket, program)
 
-    def receive(self, limit: int) -> list[bytes]:
-        """Take waiting frames, at most `limit`. No frame: none waits.
+    def receive(self, limit: int, stamps: list[float] | None = None) -> list[bytes]:
+        """Take waiting frames, at most `limit`; add to `stamps` when each came (CLOCK_REALTIME). No frame: none waits.
 
         Raises:
             OSError: the interface went down or away.
         """
-        frames = self._take(limit)
+        frames = self._take(limit, stamps)
         if frames and not self._next:  # the end of the ring: what waits at its beginning, too
-            frames += self._take(limit - len(frames))
+            frames += self._take(limit - len(frames), stamps)
         if not frames and (code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
             raise OSError(code, os.strerror(code))
         return frames
 
-    def _take(self, limit: int) -> list[bytes]:
+    def _take(self, limit: int, stamps: list[float] | None) -> list[bytes]:
         """Take frames up to the end of the ring. The numbers of all slots are read at once, which is half the work."""
         words, step = self._words, self._slot >> 2
         first = self._next * step
@@ -131,6 +132,10 @@ class PacketSocket:
         starts = self._halves[2 * first + _START_HALF : 2 * end : 2 * step].tolist()
         lengths = words[first + _LENGTH_WORD : end : step].tolist()
         slots = range(4 * first, 4 * end, self._slot)
+        if stamps is not None:
+            seconds = words[first + _SECONDS_WORD : end : step].tolist()
+            nanoseconds = words[first + _SECONDS_WORD + 1 : end : step].tolist()
+            stamps += [whole + part / 1e9 for whole, part in zip(seconds, nanoseconds, strict=True)]
         memory = self._memory
         frames = [memory[at + start : at + start + n] for at, start, n in zip(slots, starts, lengths, strict=True)]
         words[first:end:step] = self._statuses[: len(frames)]

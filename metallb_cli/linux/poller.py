@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import select
 import time
@@ -24,6 +25,8 @@ class Done(enum.Enum):
     ANSWERED = "answered"
     """Somebody had his answer, and may ask again at once."""
     IGNORED = "ignored"
+    NOTHING = "nothing"
+    """There was nothing to read."""
 
 
 Handler = Callable[[float], Done | None]
@@ -37,22 +40,46 @@ class Poller:
 
     Args:
         spin: seconds for which it looks for the next frame without sleeping after one was answered.
+
+    Attributes:
+        more: a handler has left something to do in the last `wait`; otherwise only the deadline was over.
     """
 
     def __init__(self, spin: float = 0.0) -> None:
+        self.more = False
         self._spin = spin
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._resting: dict[int, float] = {}  # until when
+        self._rested_at = math.inf  # the earliest of these
 
-    def register(self, fd: int, handler: Handler) -> None:
-        """Call the handler from `wait` as long as the descriptor is readable."""
-        self._epoll.register(fd, select.EPOLLIN)
+    def register(self, fd: int, handler: Handler, rest: float = 0.0) -> None:
+        """Call the handler from `wait` as long as the descriptor is readable.
+
+        With a rest, in seconds, the handler is called only so often: what comes meanwhile waits, and is looked for when
+        the rest is over. While there is always something, the kernel is not asked at all.
+        """
+        if rest:
+            handler = functools.partial(self._look, fd, handler, rest)
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLONESHOT if rest else select.EPOLLIN)
         self._handlers[fd] = handler
 
     def unregister(self, fd: int) -> None:
         """Forget a descriptor. Call this before it is closed: the number may come again."""
         self._epoll.unregister(fd)
         del self._handlers[fd]
+        if self._resting.pop(fd, None) is not None:
+            self._rested_at = min(self._resting.values(), default=math.inf)
+
+    def _look(self, fd: int, handler: Handler, rest: float, now: float) -> Done | None:
+        done = handler(now)
+        if done is Done.NOTHING:
+            self._resting.pop(fd, None)
+            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+        else:
+            self._resting[fd] = now + rest
+        self._rested_at = min(self._resting.values(), default=math.inf)
+        return done
 
     def wait(self, deadline: float | None, woken: Callable[[float], None] = lambda _now: None) -> float:
         """Call the handlers until one may have left something to do, or until the deadline (None: there is none).
@@ -66,8 +93,11 @@ class Poller:
         check_at, spin_end = -math.inf, -math.inf
         while True:
             now = clock()
-            events = poll(max(0.0, min(end - now, LONGEST)) if now >= spin_end else 0.0, MAX_EVENTS)
+            until = min(end, self._rested_at)
+            events = poll(max(0.0, min(until - now, LONGEST)) if now >= spin_end else 0.0, MAX_EVENTS)
             now = clock()
+            if now >= self._rested_at:
+                events += [(fd, 0) for fd, until in self._resting.items() if until <= now]
             if now >= check_at:
                 woken(now)
                 check_at = end
@@ -79,6 +109,7 @@ class Poller:
                     more = more or done is None
                     answered = answered or done is Done.ANSWERED
             if more or now >= end:
+                self.more = more
                 return now
             if answered and self._spin:
                 spin_end = clock() + self._spin

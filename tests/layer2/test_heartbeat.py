@@ -175,6 +175,23 @@ class TestReading:
         frame = encode(said, KEY)
         assert isinstance(decode(frame[: data.draw(st.integers(0, len(frame) - 1))], [KEY]), Ignored)
 
+    @given(st.binary(max_size=60))
+    def test_any_bytes_claim_to_be_from_somebody_and_repeat_nothing(self, frame):
+        earlier = encode(beat(), KEY)
+        for cut in (frame, earlier[:14] + frame):
+            assert isinstance(heartbeat.sender(cut), str)
+            assert heartbeat.decode_repetition(cut, earlier, [KEY]) is None
+            assert heartbeat.decode_repetition(cut, b"", [KEY]) is None
+
+    def test_a_repetition_differs_in_its_sequence_only(self):
+        earlier = encode(beat(sequence=1), KEY)
+        later = encode(beat(sequence=7), KEY)
+        assert heartbeat.sender(later) == beat().node
+        assert heartbeat.decode_repetition(later, earlier, [OTHER_KEY, KEY]) == 7
+        assert heartbeat.decode_repetition(later, earlier, [OTHER_KEY]) is None
+        for changed in ({"flags": 1}, {"boot": 2}, {"interval": 7}, {"tags": b"abcd"}, {"source": b"abcdef"}):
+            assert heartbeat.decode_repetition(encode(beat(sequence=7, **changed), KEY), earlier, [KEY]) is None
+
     def test_each_of_the_keys_verifies_and_no_other(self):
         frame = encode(beat(), KEY)
         assert decode(frame, [OTHER_KEY, KEY]) == beat()

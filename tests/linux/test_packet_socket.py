@@ -4,6 +4,7 @@ import contextlib
 import errno
 import select
 import socket
+import time
 from ipaddress import IPv4Address
 
 import pytest
@@ -101,6 +102,19 @@ def test_a_part_can_be_taken(lan, tap):
         parts = [sock.receive(2) for _ in range(4)]
         assert [len(part) for part in parts] == [2, 2, 1, 0]
         assert [frame[41] for part in parts for frame in part] == [10, 11, 12, 13, 14]
+
+
+def test_the_kernel_says_when_each_frame_came(lan, tap):
+    with open_socket(lan[0], span(OURS)) as sock:
+        sent = []
+        for _ in range(3):
+            sent.append(time.time())
+            tap.send(question(OURS))
+            time.sleep(0.02)
+        stamps = []
+        assert len(sock.receive(10, stamps)) == len(stamps) == 3
+        for before, stamp, after in zip(sent, stamps, [*sent[1:], time.time()], strict=True):
+            assert before <= stamp <= after
 
 
 def test_it_sends(lan, tap):

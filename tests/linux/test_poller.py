@@ -91,3 +91,69 @@ def test_an_endless_deadline_is_one_like_any_other(poller):
     with closing(Questions(poller)) as questions:
         questions.ask()
         assert poller.wait(math.inf) == questions.times[0]
+
+
+REST = 0.05
+
+
+def resting(poller, outcomes):
+    """Questions at which the poller looks only so often; the handler says when there is none."""
+    questions = Questions(poller)
+    poller.unregister(questions._read)
+    os.set_blocking(questions._read, False)
+
+    def look(now):
+        questions.times.append(now)
+        try:
+            os.read(questions._read, 100)
+        except BlockingIOError:
+            return Done.NOTHING
+        return outcomes
+
+    poller.register(questions._read, look, REST)
+    return questions
+
+
+@pytest.mark.parametrize("outcome", [Done.IGNORED, None])
+def test_what_comes_during_a_rest_waits_until_its_end(outcome):
+    with closing(Poller()) as poller, closing(resting(poller, outcome)) as questions:
+        questions.ask()
+        end = time.monotonic() + 2.5 * REST
+        poller.wait(end)
+        questions.ask()
+        while time.monotonic() < end:
+            poller.wait(end)
+        first, second, *others = questions.times
+        assert REST <= second - first < 2 * REST
+        assert len(others) <= 1  # nothing was there any more
+
+
+def test_after_a_look_in_vain_the_next_one_is_at_once():
+    with closing(Poller()) as poller, closing(resting(poller, Done.IGNORED)) as questions:
+        questions.ask()
+        poller.wait(time.monotonic() + 3 * REST)
+        assert len(questions.times) == 2  # it rests, looks in vain, and sleeps
+        questions.ask()
+        asked = time.monotonic()
+        poller.wait(asked + REST / 2)
+        assert len(questions.times) == 3
+        assert questions.times[-1] - asked < REST / 2
+
+
+def test_a_descriptor_that_rests_can_be_forgotten():
+    with closing(Poller()) as poller, closing(resting(poller, Done.IGNORED)) as questions:
+        questions.ask()
+        poller.wait(time.monotonic() + REST / 2)
+        poller.unregister(questions._read)
+        poller.wait(time.monotonic() + 2 * REST)
+        assert len(questions.times) == 1
+
+
+def test_it_says_whether_there_is_more_to_do_than_the_deadline(poller):
+    with closing(Questions(poller, [Done.ANSWERED, None])) as questions:
+        questions.ask()
+        poller.wait(time.monotonic() + 0.01)
+        assert not poller.more
+        questions.ask()
+        poller.wait(math.inf)
+        assert poller.more
