@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from metallb_cli.layer2.messages import Message, MessageReader, encode
+from metallb_cli.layer2.message_codec import MessageReader, encode
+from metallb_cli.layer2.messages import Message
 
 
 class Channel:

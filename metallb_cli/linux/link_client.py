@@ -14,16 +14,15 @@ import time
 from collections.abc import Callable, Iterable
 
 from metallb_cli.errors import LinkError
+from metallb_cli.layer2.message_codec import MessageReader, encode
 from metallb_cli.layer2.messages import (
     AnnouncementSet,
     HeartbeatSettings,
     LinkReport,
-    MessageReader,
     PeerClaims,
     PeersReport,
     Refusal,
     Stop,
-    encode,
     fold,
 )
 from metallb_cli.layer2.probing import PROBE_INTERVAL

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from metallb_cli.errors import LinkError
-from metallb_cli.layer2.messages import AnnouncementSet, MessageReader, Refusal, Stop, encode
+from metallb_cli.layer2.message_codec import MessageReader, encode
+from metallb_cli.layer2.messages import AnnouncementSet, Refusal, Stop
 from metallb_cli.linux.channel import Channel
 
 
