@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from metallb_cli.linux.ebpf.assembler import assemble
+from metallb_cli.linux.ebpf.programs import FOLD
 
 ROWS = 4096
 """Frames in a table. A flood that is a multiple of this sends each equally often."""
@@ -127,14 +128,7 @@ _CHECKSUM = """
     w4 = {length}
     w5 = {start}
     call CSUM_DIFF
-    r1 = r0
-    r1 >>= 16
-    r0 &= 0xffff
-    r0 += r1
-    r1 = r0
-    r1 >>= 16
-    r0 += r1
-    r0 &= 0xffff
+{fold}    r0 &= 0xffff
     if r0 != 0xffff goto wrong
 """
 
@@ -188,7 +182,7 @@ def _checker(expected: Expected, symbols: dict[str, int], *, stamp: str = "", th
     ]
     if expected.checksum is not None:
         offset, length, start = expected.checksum
-        check.append(_CHECKSUM.format(offset=offset, length=length, start=start))
+        check.append(_CHECKSUM.format(fold=FOLD, offset=offset, length=length, start=start))
     symbols = _SYMBOLS | symbols | {"LENGTH": expected.length, "ADDRESS": expected.address}
     symbols |= {"FIRST": expected.first, "COUNT": expected.count}
     return assemble(_CHECKER.format(check="\n".join(check), stamp=stamp, then=then), symbols)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import click
 
@@ -68,8 +68,8 @@ def command(
             if output == "json":
                 click.echo(json.dumps({"node": node, "draining": False}, indent=2))
             return
-        snapshot = read_snapshot(api, choose_namespace(namespace, api.namespace), config_name)
-        snapshot = replace(snapshot, lb_class=lb_class, ignore_exclude_lb=ignore_exclude_lb)
+        namespace = choose_namespace(namespace, api.namespace)
+        snapshot = read_snapshot(api, namespace, config_name, lb_class=lb_class, ignore_exclude_lb=ignore_exclude_lb)
         known_node(node, snapshot)
         state = f"whether {node} was asked to hand over is not known"
         set_draining(api, node, draining=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import click
 
@@ -67,8 +66,8 @@ def command(
     api = Api.connect(kubeconfig, context)
     state = "nothing was changed"
     try:
-        snapshot = read_snapshot(api, choose_namespace(namespace, api.namespace), config_name)
-        snapshot = replace(snapshot, lb_class=lb_class, ignore_exclude_lb=ignore_exclude_lb)
+        namespace = choose_namespace(namespace, api.namespace)
+        snapshot = read_snapshot(api, namespace, config_name, lb_class=lb_class, ignore_exclude_lb=ignore_exclude_lb)
         plan = plan_move(address, node, snapshot)
         state = f"whether {node} was asked to take {address} over is not known"
         ask_to_move(api, plan.service, node, plan.epoch)

@@ -53,10 +53,11 @@ def command(
     """
     api = Api.connect(kubeconfig, context)
     try:
-        snapshot = read_snapshot(api, choose_namespace(namespace, api.namespace), config_name)
+        namespace = choose_namespace(namespace, api.namespace)
+        snapshot = read_snapshot(api, namespace, config_name, lb_class=lb_class, ignore_exclude_lb=ignore_exclude_lb)
     finally:
         api.close()
-    report = audit(dataclasses.replace(snapshot, lb_class=lb_class, ignore_exclude_lb=ignore_exclude_lb))
+    report = audit(snapshot)
     _write(report, output)
     if not report.healthy:
         raise SystemExit(1)

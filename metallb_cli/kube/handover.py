@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from metallb_cli.errors import ApiError, ApiUnavailableError, NotPossibleError
 from metallb_cli.kube import objects, resources
@@ -68,8 +67,13 @@ def follow(api: Api, first: Snapshot, config_name: str, timeout: float) -> Itera
         silence: ApiUnavailableError | None = None
         try:
             if time.monotonic() >= read_all + READ_ALL_EVERY:
-                fresh = read_snapshot(api, first.namespace, config_name)
-                snapshot = replace(fresh, lb_class=first.lb_class, ignore_exclude_lb=first.ignore_exclude_lb)
+                snapshot = read_snapshot(
+                    api,
+                    first.namespace,
+                    config_name,
+                    lb_class=first.lb_class,
+                    ignore_exclude_lb=first.ignore_exclude_lb,
+                )
                 read_all = time.monotonic()
             else:
                 snapshot = refresh_speakers(api, snapshot)

@@ -25,13 +25,17 @@ TIMEOUT = 10.0
 """Seconds for each request: somebody sits and waits."""
 
 
-def read_snapshot(api: Api, namespace: str, config_name: str) -> Snapshot:
+def read_snapshot(
+    api: Api, namespace: str, config_name: str, *, lb_class: str | None = None, ignore_exclude_lb: bool = False
+) -> Snapshot:
     """Read Services, endpoints, nodes, Leases and the configuration, side by side.
 
     Args:
         api: the cluster.
         namespace: where the product runs.
         config_name: name of the ConfigMap.
+        lb_class: what the daemons were started with.
+        ignore_exclude_lb: what the speakers were started with.
 
     Raises:
         ApiError: refused; for 403 the message names what the user must be allowed to do.
@@ -68,6 +72,8 @@ def read_snapshot(api: Api, namespace: str, config_name: str) -> Snapshot:
         nodes={node.name: node for node in nodes.result().values()},
         speakers=tuple(_observed(lease, now) for lease in speakers.result().values()),
         controller=None if leader is None else _observed(leader, now),
+        lb_class=lb_class,
+        ignore_exclude_lb=ignore_exclude_lb,
     )
 
 

@@ -99,7 +99,18 @@ ARP = """
     goto send
 """
 
-NDP = """
+FOLD = """
+    r1 = r0
+    r1 >>= 16
+    r0 &= 0xffff
+    r0 += r1
+    r1 = r0
+    r1 >>= 16
+    r0 += r1
+"""
+"""Makes an Internet checksum (RFC 1071) of the sum in r0: its lower 16 bits. Changes r1."""
+
+NDP = f"""
     r4 = *(u32 *)(r1 + PROTOCOL)
     if w4 != ETHERTYPE goto pass            # all that other traffic costs
     r7 = *(u32 *)(r1 + LENGTH)
@@ -167,14 +178,7 @@ load:
     r3 += 22
     w4 = 64
     call CSUM_DIFF                          # pseudo-header and message; zero bytes add nothing
-    r1 = r0
-    r1 >>= 16
-    r0 &= 0xffff
-    r0 += r1
-    r1 = r0
-    r1 >>= 16
-    r0 += r1
-    r0 &= 0xffff
+{FOLD}    r0 &= 0xffff
     if r0 != 0xffff goto pass               # wrong checksum
 
     if w7 == 78 goto grow
@@ -224,14 +228,7 @@ answer:
     w4 = 64
     w5 = PAYLOAD + NEXT_HEADER
     call CSUM_DIFF
-    r1 = r0
-    r1 >>= 16
-    r0 &= 0xffff
-    r0 += r1
-    r1 = r0
-    r1 >>= 16
-    r0 += r1
-    r0 ^= 0xffff
+{FOLD}    r0 ^= 0xffff
     *(u16 *)(r10 - FRAME + 56) = r0
     w4 = 86
     goto send
