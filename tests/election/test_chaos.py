@@ -81,6 +81,8 @@ class History:
 
     def hear_each_other(self, one, other):
         one, other = self.lan.speakers[one], self.lan.speakers[other]
+        if one.away or other.away:
+            return False
         return not one.stalled and not other.stalled and other.name in one.live and one.name in other.live
 
     def answerers(self, address):
@@ -109,7 +111,7 @@ class History:
         lan, random = self.lan, self.random
         name = random.choice(lan.names)
         address = random.choice(self.addresses)
-        match random.randrange(15):
+        match random.randrange(16):
             case 0 | 1:
                 lan.kill(name)
             case 2 | 3 | 4:
@@ -146,6 +148,8 @@ class History:
                 lan.note(f"api cut {name}")
                 lan.api.cut.symmetric_difference_update({name})
                 lan.api.show(name)
+            case 15:
+                lan.unplug(name, random.choice((0.02, 0.05, 0.15, 0.29, 0.35, 0.6, 1.5, 3.0)))
 
     def chaos(self, events):
         for _ in range(events):
@@ -288,6 +292,58 @@ def run(seed):
 def test_every_history_keeps_the_promises(seeds):
     for seed in seeds:
         run(seed)
+
+
+def five_addresses(seed, frames):
+    """Three nodes that have been there for a while, and what each answers for."""
+    lan = Lan(("a", "b", "c"), seed, frames=frames)
+    for name in lan.names:
+        lan.start(name)
+    for n in range(5):
+        lan.api.want(BASE + n, Wish(frozenset(lan.names)))
+    lan.run(12.0)
+    return lan, {name: speaker.answering for name, speaker in lan.speakers.items()}
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_an_interface_that_is_away_for_a_moment_changes_no_owner(seed, frames):
+    lan, before = five_addresses(seed, frames)
+    mark = len(lan.changes)
+    for seconds in (0.005, 0.02, 0.05, 0.09):
+        for flapping in (["a"], ["a", "b"], ["a", "b", "c"]):
+            for name in flapping:
+                lan.unplug(name, seconds)
+            lan.run(1.0 + lan.random.random() / 10)
+    assert lan.changes[mark:] == []
+    assert {name: speaker.answering for name, speaker in lan.speakers.items()} == before
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("seconds", [0.5, 1.2, 3.0])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_node_without_a_cable_takes_nothing_over_and_answers_afterwards_for_nothing_that_others_took(
+    seed, seconds, frames
+):
+    lan, before = five_addresses(seed, frames)
+    mark, began = len(lan.changes), lan.now
+    victim = max(before, key=lambda name: len(before[name]))
+    lan.unplug(victim, seconds)
+    doubled = []
+
+    def check():
+        answered = Counter(address for speaker in lan.speakers.values() for address in speaker.answering)
+        doubled.extend(address for address, count in answered.items() if count > 1)
+
+    lan.check = check
+    lan.run(seconds)
+    changes = lan.changes[mark:]
+    assert [change for _, node, change in changes if node == victim] == []
+    assert {change.address for _, _, change in changes} == before[victim]
+    assert max(when for when, _, _ in changes) - began <= 0.45
+    lan.run(5.0)
+    assert doubled == []
+    assert lan.speakers[victim].answering == frozenset()
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 6])

@@ -61,6 +61,18 @@ class PlainBeacon:
         if (flags, section) != (self._flags, self._section):
             self._flags, self._section, self._urgent = flags, section, True
 
+    def resume(self, mac: bytes, now: float) -> None:
+        self._next = now
+
+    def begin_anew(self, now: float) -> None:
+        """As a new Beacon on the same interface, which only remembers whom the one before had heard."""
+        self.sent_at = self._next = now
+        for peer in self._peers.values():
+            peer.heard = peer.answered = -math.inf
+            peer.live = False
+        self._collect()
+        self.peers_changed = True
+
     def receive_frame(self, frame: PlainFrame, now: float) -> None:
         peer = self._peers.get(frame.node)
         if peer is None or frame.boot > peer.boot:

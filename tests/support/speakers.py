@@ -30,6 +30,9 @@ SET_UP = 0.03
 HEARTBEATS_AFTER = 1.0
 """At most so long after its Lease a speaker begins to send heartbeats."""
 
+DISCOVERY = 1.0
+"""So long after its interface has come back a node believes nobody dead."""
+
 KEY = bytes(32)
 
 
@@ -38,9 +41,14 @@ class Speaker:
 
     def __init__(self, lan: Lan, name: str, boot: int) -> None:
         self.lan, self.name, self.boot = lan, name, boot
-        settings = HeartbeatSettings(name, boot, (KEY,))
-        mac = bytes((2, 0, 0, 0, boot % 256, ord(name[-1])))
-        self.beacon: Any = Beacon(mac, settings, Sequence(), lan.now) if lan.bytes else PlainBeacon(settings, lan.now)
+        self._settings = HeartbeatSettings(name, boot, (KEY,))
+        self._mac = bytes((2, 0, 0, 0, boot % 256, ord(name[-1])))
+        self._sequence = Sequence()
+        self.beacon: Any = (
+            Beacon(self._mac, self._settings, self._sequence, lan.now)
+            if lan.bytes
+            else PlainBeacon(self._settings, lan.now)
+        )
         self.fence = Fence()
         self.ownership = Ownership(name, lan.now, lan.mode)
         self.decision = Decision()
@@ -48,6 +56,8 @@ class Speaker:
         self.leaving = False
         self.terminating = False
         self.stalled = False
+        self.away = False  # its cable is out
+        self.believes_from = 0.0  # before then, nobody is dead for it
         self.inbox: list[Any] = []
         self.boots: dict[str, int] = {}
         self.live: frozenset[str] = frozenset()  # heard on the LAN
@@ -59,11 +69,15 @@ class Speaker:
         self._closed = False
         self._yields: dict[IPAddress, float] = {}
         self._leases_seen = -1.0
+        self._stood: frozenset[str] = frozenset()
 
     # -- one turn of both loops
 
     def turn(self, now: float) -> None:
         if self.stalled:
+            return
+        if self.away:
+            self._turn_without_cable(now)
             return
         beacon, ownership = self.beacon, self.ownership
         if self.fence.check(beacon.lease, beacon.sent_at, beacon.timeout, now):
@@ -89,8 +103,12 @@ class Speaker:
             self.lan.send(self, frame)
         if now >= self._answers_change or self.fence.closed is not self._closed:
             self._answer(now)
-        moment = min(beacon.next_deadline(), self._answers_change)
-        if (deadline := ownership.next_deadline()) is not None and deadline < moment:
+        self._sleep(now, min(beacon.next_deadline(), self._answers_change))
+        if self.terminating and not decision.claims and not self._yields:
+            self.lan.kill(self.name)
+
+    def _sleep(self, now: float, moment: float) -> None:
+        if (deadline := self.ownership.next_deadline()) is not None and deadline < moment:
             moment = deadline
         if self._yields:
             moment = min(moment, now + 0.02)
@@ -98,8 +116,31 @@ class Speaker:
         if moment < self.wake_at or self.wake_at <= now:
             self.wake_at = moment
             self.lan.at(moment, self.lan.wake, self, moment)
-        if self.terminating and not decision.claims and not self._yields:
-            self.lan.kill(self.name)
+
+    def _turn_without_cable(self, now: float) -> None:
+        """The process goes on: it is late when its time is over, decides, and nobody hears or sees it."""
+        beacon, self.inbox = self.beacon, []
+        if self.fence.check(beacon.lease, None, beacon.timeout, now):
+            self.ownership.fenced(now)
+        self._watch_yields(now)
+        decision = self.ownership.decide(now)
+        if decision is not self.decision:
+            self._carry_out(decision, now)
+        self._answer(now)
+        lease = beacon.lease
+        self._sleep(now, now + 1.0 if lease is None or lease <= now else lease)
+
+    def plug_in(self, now: float) -> None:
+        """As `linux.heartbeats` does: go on where it was, or begin anew when its time is over."""
+        beacon = self.beacon
+        if now < beacon.sent_at + beacon.timeout:
+            beacon.resume(self._mac, now)
+        elif isinstance(beacon, PlainBeacon):
+            beacon.begin_anew(now)
+        else:
+            self.beacon = Beacon(self._mac, self._settings, self._sequence, now, beacon.sightings())
+        self.away, self.believes_from, self._answers_change = False, now + DISCOVERY, now
+        self.beacon.claim(self.lan.announcements(self.decision, self.leaving), (4,))
 
     def hears_nothing_new(self, frame: Any, now: float) -> bool:
         """Take a frame in the short way, if it says what the one before said: most of them do."""
@@ -120,6 +161,9 @@ class Speaker:
         quorum = 2 * (len((self.live & leases) | {self.name})) > len(leases | {self.name})
         if not standings:
             standings = {node: Standing(heard=False) for node in leases - self.boots.keys() - {self.name}}
+        if now < self.believes_from:
+            standings = {**dict.fromkeys(self._stood, Standing()), **standings}
+        self._stood = frozenset(standings)
         self.deaf = any(not standing.heard for standing in standings.values())
         self.ownership.set_live(standings, quorum, now)
 
@@ -159,7 +203,7 @@ class Speaker:
         answering = frozenset(itertools.chain((a for a, at in self._answers_from.items() if at <= now), self._yields))
         self._answers_change = min((at for at in self._answers_from.values() if at > now), default=math.inf)
         self._closed = self.fence.closed
-        if self._closed:
+        if self._closed or self.away:
             answering = frozenset()
         if answering != self.answering:
             self.answering = answering
@@ -301,7 +345,7 @@ class Lan:
                     self.at(now + random() * self.delay, deliver, receiver, frame)
 
     def deliver(self, receiver: Speaker, frame: Any) -> None:
-        if receiver.hears_nothing_new(frame, self.now):
+        if receiver.away or receiver.hears_nothing_new(frame, self.now):
             return
         if len(receiver.inbox) < 64:
             receiver.inbox.append(frame)
@@ -309,7 +353,7 @@ class Lan:
 
     def hears(self, receiver: Speaker, sender: Speaker) -> bool:
         """Whether frames get from one to the other, apart from what is lost."""
-        return (sender.name, receiver.name) not in self.blocked
+        return (sender.name, receiver.name) not in self.blocked and not receiver.away and not sender.away
 
     def heard_by(self, receiver: Speaker) -> list[Speaker]:
         return [
@@ -369,7 +413,7 @@ class Lan:
 
     def stall(self, name: str, seconds: float) -> None:
         speaker = self.speakers.get(name)
-        if speaker is None or speaker.stalled:
+        if speaker is None or speaker.stalled or speaker.away:
             return
         self.note(f"stall {name} for {seconds:.2f} s")
         speaker.stalled = True
@@ -383,6 +427,20 @@ class Lan:
     def _silence(self, speaker: Speaker) -> None:
         if speaker.stalled:
             speaker.fall_silent(self.now)
+
+    def unplug(self, name: str, seconds: float) -> None:
+        """The node's own interface is without carrier for a while."""
+        speaker = self.speakers.get(name)
+        if speaker is not None and not speaker.away and not speaker.stalled:
+            self.note(f"unplug {name} for {seconds:.2f} s")
+            speaker.away = True
+            self.after(seconds, self._plug_in, speaker)
+            self.turn(speaker)
+
+    def _plug_in(self, speaker: Speaker) -> None:
+        self.note(f"plug in {speaker.name}")
+        speaker.plug_in(self.now)
+        self.turn(speaker)
 
     def _resume(self, speaker: Speaker) -> None:
         speaker.stalled = False
