@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from metallb_cli.election.claims import MAX_EPOCH
 from metallb_cli.errors import NotPossibleError
 from metallb_cli.model import IPAddress, Reason, ServiceKey
 from metallb_cli.reconcile.announce import Verdict
@@ -31,7 +32,8 @@ class MovePlan:
 
     Attributes:
         owners: the nodes that announce the address now.
-        epoch: of the best claim to it; the request is spent when there is a higher one.
+        epoch: of the best claim to it, or of an earlier request if that is higher, so that this one ends that one too.
+            The request is spent when there is a claim with a higher one.
     """
 
     address: IPAddress
@@ -63,7 +65,8 @@ def plan_move(address: IPAddress, node: str, snapshot: Snapshot) -> MovePlan:
     if node in owners:
         raise NotPossibleError(f"{node} announces {address} already")
     _check_candidate(verdict, node, now, snapshot.namespace)
-    return MovePlan(address, verdict.service, node, owners, _epoch(address, owners, snapshot))
+    epoch = max(_epoch(address, owners, snapshot), _requested_before(verdict.service, snapshot))
+    return MovePlan(address, verdict.service, node, owners, epoch)
 
 
 def holders(plan: MovePlan, snapshot: Snapshot) -> tuple[str, ...]:
@@ -106,6 +109,12 @@ def _check_candidate(verdict: Verdict, node: str, now: Situation, namespace: str
             f"the speakers run with --election={ALWAYS_THE_HASH}, by which {verdict.owner} always answers for "
             f"{address}; without that, addresses can be moved"
         )
+
+
+def _requested_before(service: ServiceKey, snapshot: Snapshot) -> int:
+    """Return the epoch of the request that the Service carries, spent or not; 0 for none, or one that never counts."""
+    epochs = (found.move_epoch for found in snapshot.services if found.key == service)
+    return max((epoch for epoch in epochs if epoch < MAX_EPOCH), default=0)
 
 
 def _epoch(address: IPAddress, owners: tuple[str, ...], snapshot: Snapshot) -> int:

@@ -103,7 +103,7 @@ class History:
             ]
             target = self.random.choice(sorted(wish.candidates))
             self.lan.note(f"move {address} to {target}")
-            self.lan.api.want(address, Wish(wish.candidates, target, max(epochs, default=0)))
+            self.lan.api.want(address, Wish(wish.candidates, target, max([wish.move_epoch, *epochs])))
             return target
         return None
 

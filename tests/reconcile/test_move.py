@@ -3,6 +3,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from metallb_cli.election.claims import MAX_EPOCH
 from metallb_cli.errors import NotPossibleError
 from metallb_cli.model import Node, Protocol, TrafficPolicy
 from metallb_cli.reconcile.audit import ConfigurationState
@@ -22,6 +23,13 @@ def test_the_service_that_has_the_address_is_asked_at_the_epoch_of_the_owners_cl
     state = cluster(speaker("node1", A, epoch=7), speaker("node2", B, epoch=9), speaker("node3"))
     assert plan_move(A, "node2", state) == MovePlan(A, WEB.key, "node2", ("node1",), 7)
     assert plan_move(B, "node3", state) == MovePlan(B, DNS.key, "node3", ("node2",), 9)
+
+
+@pytest.mark.parametrize(("before", "epoch"), [(6, 7), (9, 9), (MAX_EPOCH, 7)])
+def test_a_request_that_was_never_spent_is_not_newer(before, epoch):
+    asked = replace(WEB, move_to="node3", move_epoch=before)
+    state = cluster(speaker("node1", A, epoch=7), speaker("node2"), speaker("node3"), services=(asked,))
+    assert plan_move(A, "node2", state).epoch == epoch
 
 
 def test_what_a_dead_speaker_claimed_does_not_count():
