@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from metallb_cli.election.balance import Shares
+from metallb_cli.election.claims import MAX_EPOCH
 from metallb_cli.election.heard import sort_key
 from metallb_cli.election.order import elect
 from metallb_cli.model import Claim, IPAddress
@@ -186,6 +187,19 @@ class Electorate:
             group.takers = ()
             self._stale.add(group)
         return True
+
+    def requested(self, record: Record, epoch: int) -> str | None:
+        """The node that a request to move names, if the request counts and the node can have the address.
+
+        `epoch` is that of the claim which the request is to end.
+        """
+        wish = record.wish
+        if wish.move_to is None or epoch > wish.move_epoch or wish.move_epoch >= MAX_EPOCH or self.by_hash:
+            return None
+        standing = self.live.get(wish.move_to)
+        if standing is None or standing.leaving or wish.move_to not in record.group.nodes:
+            return None
+        return wish.move_to
 
     def refresh(self) -> tuple[set[Record], bool]:
         """Bring the takers of all groups up to date.
