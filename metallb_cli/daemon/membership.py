@@ -67,10 +67,12 @@ class Membership:
         self._on_notes = on_notes
         self._lock = threading.Lock()
         self._liveness = Liveness(node, times.duration)
+        self._leases_known: tuple[tuple[Lease, bool], ...] | None = None  # None: to be asked for anew
         self._live: frozenset[str] = frozenset({node})
         self._notes: dict[str, str] = {}
         self._reach: Mapping[str, Reach] = {}
         self._annotations: tuple[tuple[str, str], ...] = ()
+        self._hurry = False  # they should not wait for the next renewal
         self._written: Lease | None = None
         self._described = -DESCRIBE_EVERY
         self._renewed = -times.renew
@@ -100,9 +102,14 @@ class Membership:
         return self._reach
 
     def leases(self) -> tuple[tuple[Lease, bool], ...]:
-        """Return the Lease of every speaker, this one's included, and whether it is live."""
+        """Return the Lease of every speaker, this one's included, and whether it is live.
+
+        It is the same object as before as long as Leases were only renewed.
+        """
         with self._lock:
-            return self._liveness.leases()
+            if self._leases_known is None:
+                self._leases_known = self._liveness.leases()
+            return self._leases_known
 
     @property
     def lease_duration(self) -> float:
@@ -120,12 +127,17 @@ class Membership:
         since = self._outage_since
         return 0.0 if since is None else time.monotonic() - since
 
-    def describe(self, annotations: Mapping[str, str]) -> None:
-        """Say what this speaker has and does; written with the next renewal, or soon when it changed."""
+    def describe(self, annotations: Mapping[str, str], *, soon: bool = True) -> None:
+        """Say what this speaker has and does: written soon when it has changed, else with the next renewal.
+
+        Not soon should be what every speaker of a cluster learns at once: each write goes to all of them.
+        """
         wanted = tuple(sorted(annotations.items()))
         if wanted != self._annotations:
             self._annotations = wanted
-            self._wake.set()
+            if soon:
+                self._hurry = True
+                self._wake.set()
 
     def observe(self, old: Lease | None, new: Lease | None) -> None:
         """Take in what the watch of Leases shows."""
@@ -137,7 +149,11 @@ class Membership:
             lease = new or old
             node = None if lease is None else node_of(lease.name)
             moved = node is not None and node != self._node and self._read_note(node, new)
-        known = old is not None and new is not None and (old.holder, old.annotations) == (new.holder, new.annotations)
+            known = (
+                old is not None and new is not None and (old.holder, old.annotations) == (new.holder, new.annotations)
+            )
+            if not known:
+                self._leases_known = None
         if not self._settle() and known:
             return  # a renewal, of which every node makes one in two seconds: nothing is due earlier than it was
         if moved:
@@ -184,10 +200,8 @@ class Membership:
             while not self._stop.is_set():
                 self._wake.clear()
                 now = time.monotonic()
-                described = self._written is not None and self._written.annotations == self._annotations
-                if now >= self._renewed + self._times.renew or (
-                    not described and now >= self._described + DESCRIBE_EVERY
-                ):
+                hurry = self._hurry or self._written is None
+                if now >= self._renewed + self._times.renew or (hurry and now >= self._described + DESCRIBE_EVERY):
                     self._renew(now)
                 if self._outage_since is None:
                     self._confirm_suspects()
@@ -200,7 +214,7 @@ class Membership:
     def _pause(self) -> float:
         now = time.monotonic()
         due = self._renewed + self._times.renew
-        if self._written is not None and self._written.annotations != self._annotations:
+        if self._hurry and self._written is not None:
             due = min(due, self._described + DESCRIBE_EVERY)
         with self._lock:
             expiry = self._liveness.next_deadline()
@@ -211,6 +225,7 @@ class Membership:
 
     def _renew(self, started: float) -> None:
         self._renewed = self._described = started
+        self._hurry = False
         annotations = self._annotations
         try:
             if self._written is None:
@@ -274,6 +289,7 @@ class Membership:
                 return
             with self._lock:
                 self._liveness.confirm(name, lease, time.monotonic())
+                self._leases_known = None
 
     def _settle(self) -> bool:
         """Tell of speakers that are gone or alive again; return whether there are any."""

@@ -6,6 +6,7 @@ only for a speaker that is not heard on the LAN: heartbeats are newer, and the L
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -100,6 +101,8 @@ class Neighbours:
         self._speaker_notes: dict[str, tuple[str | None, SpeakerNote]] = {}
         self._heartbeats_since: dict[str, tuple[int, float]] = {}
         self._fed: Standings | None = None
+        self._inputs: object = None  # of the last `feed`, which need not be looked at again before `_again_at`
+        self._again_at = -math.inf
         self._earlier_until: float | None = None
         self._connected_since: float | None = None
         self._deaths: dict[str | None, Death] = {}
@@ -150,7 +153,7 @@ class Neighbours:
     def feed(
         self,
         ownership: Ownership,
-        leases: Iterable[tuple[Lease, bool]],
+        leases: tuple[tuple[Lease, bool], ...],
         draining: Collection[str],
         now: float,
         *,
@@ -172,6 +175,10 @@ class Neighbours:
         with self._lock:
             reported, reported_at = self._reported, self._reported_at
             sections, self._sections = self._sections, {}
+        inputs = reported, leases, frozenset(draining), frozenset(usable)
+        if not sections and inputs == self._inputs and now < self._again_at:
+            return
+        self._inputs = inputs
         peers = self._follow(ownership, reported, reported_at, now)
         for (node, boot, _, _), section in sections.items():
             known = self._heard.get(node)
@@ -183,15 +190,18 @@ class Neighbours:
         leased = [self._read(ownership, lease, live, now) for lease, live in leases]
         self._forget_gone(ownership, {speaker.node for speaker in leased})
         found = standings(self._me, peers, leased, draining)
+        severed = _severed(reported, usable)
         if not usable:
             self._connected_since = None
-        elif self._connected_since is None or _severed(reported, usable):
+        elif self._connected_since is None or severed:
             self._connected_since = now
         if self._fed is not None and (self._connected_since is None or now < self._connected_since + self._discovery):
             found = Standings({**self._fed.speakers, **found.speakers}, found.quorum)
         if found != self._fed:
             self._fed = found
             ownership.set_live(found.speakers, found.quorum, now)
+        deadlines = (self.next_deadline(now), self._earlier_until, now if severed else None)
+        self._again_at = min((at for at in deadlines if at is not None), default=math.inf)
 
     def next_deadline(self, now: float) -> float | None:
         """When time alone changes what `feed` would say."""

@@ -141,6 +141,7 @@ class Speaker:
         self._announced: tuple[IPAddress, ...] | None = None
         self._noted: AnnouncementSet | None = None
         self._notes: dict[str, str] = {}
+        self._described: object = None  # by these, but for who hears whom
         self._shown_interfaces = ShownInterfaces(options.heartbeat_interval * options.heartbeat_misses)
         self._shown_contests = ShownContests()
         self._boot = time.time_ns()
@@ -493,5 +494,8 @@ class Speaker:
             self._notes[CLAIMS] = encode_claims(self._sent.claims)
         interfaces = self._shown_interfaces.show(state.interfaces, now)
         self._notes |= {INTERFACES: encode_interfaces(interfaces), SPEAKER: encode_speaker(note)}
-        self._membership.describe(self._notes)
+        # Who hears whom changes for everybody at once when a node dies, and only operators ask for it: that can wait.
+        others = replace(note, live_peers=min(1, len(live)), peers=()), self._announced, self._noted, interfaces
+        soon, self._described = others != self._described, others
+        self._membership.describe(self._notes, soon=soon)
         self._metrics.peers(live=len(live), dead=len(self.neighbours.peers) - len(live))

@@ -92,6 +92,38 @@ def test_a_description_is_written_soon_and_kept_in_renewals(join, leases):
     assert leases.writes[-1].annotation("metallb.io/announcing") == "10.0.0.1"
 
 
+def test_what_can_wait_is_written_with_the_next_renewal_and_no_sooner(join, leases):
+    a = join("a")
+    assert until(lambda: len(leases.writes) >= 2)
+    a.describe({"metallb.io/speaker": "first"}, soon=False)
+    renewed = [lease.annotation("metallb.io/speaker") for lease in leases.writes]
+    assert renewed[-1] is None
+    assert until(lambda: leases.writes[-1].annotation("metallb.io/speaker") == "first")
+    assert len(leases.writes) == len(renewed) + 1
+    a.describe({"metallb.io/speaker": "second"}, soon=False)
+    a.describe({"metallb.io/speaker": "second", "metallb.io/claims": ""})  # takes with it what waits
+    assert until(lambda: leases.writes[-1].annotation("metallb.io/claims") == "")
+    assert leases.writes[-1].annotation("metallb.io/speaker") == "second"
+
+
+def test_the_leases_are_the_same_object_until_one_says_something_new(join, leases):
+    a = join("a")
+    lease = Lease(lease_name("b"), "b_boot", "1", 6.0)
+    a.observe(None, lease)
+    known = a.leases()
+    assert [found.name for found, _ in known if found.name == lease.name]
+    renewed = replace(lease, renewed="2")
+    a.observe(lease, renewed)
+    assert a.leases() is known
+    told = replace(renewed, renewed="3", annotations=((INTERFACES, note(LAN)),))
+    a.observe(renewed, told)
+    assert told in [found for found, _ in a.leases()]
+    a.observe(told, replace(told, holder=""))
+    assert [live for found, live in a.leases() if found.name == lease.name] == [False]
+    a.observe(told, None)
+    assert lease.name not in [found.name for found, _ in a.leases()]
+
+
 LAN = ip_network("10.0.0.0/24")
 
 

@@ -77,7 +77,8 @@ class View:
 
     def feed(self, after=0.0):
         self.now += after
-        self.neighbours.feed(self.ownership, self.leases.values(), self.draining, self.now, usable=self.usable)
+        leases = tuple(self.leases.values())
+        self.neighbours.feed(self.ownership, leases, self.draining, self.now, usable=self.usable)
         return set(self.neighbours.standings.speakers)
 
     def decide(self, after=0.0):
