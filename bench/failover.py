@@ -6,8 +6,9 @@
     make bench-failover ARGS="--nodes 3 --addresses 100 --rounds 20 --scenario kill --scenario sigterm"
 
 Each node is a network namespace with a real speaker, two processes, on one bridge; the API server is the embedded one.
-A client asks by ARP, for up to 20 addresses every 10 ms, and a sweep asks for all of them before and after. Beside
-that, two nodes with keepalived and the same client. Needs root and bpf(2); frames stay in namespaces made here.
+A client asks by ARP, for up to 20 addresses every 10 ms (of 50 nodes every 20 ms), and a sweep asks for all of them
+before and after. Beside that, two nodes with keepalived and the same client. Needs root and bpf(2); frames stay in
+namespaces made here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import costs, keepalived, page
+from bench.asker import PERIOD
 from bench.episode import Outcome, percentile, play
 from bench.faults import FAULTS, Fault
 from bench.fleet import Fleet, Site
@@ -61,6 +63,9 @@ ADVERTISEMENTS = ("1", "0.1")
 SLOWER = 10
 """Nodes from which on the heartbeats of all are made slower: all these nodes share the processors of one machine."""
 
+RARER = 25
+"""Nodes from which on the client asks less often: each question goes to all of them, and takes time of this machine."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -92,7 +97,8 @@ def measure(size: Size, rounds: int, arguments: Sequence[str]) -> tuple[list[Row
     arguments = [*slower(size.nodes), *arguments]
     with _folder() as folder:
         tell(f"{size.nodes} nodes, {size.addresses} addresses: starting {' '.join(arguments)}")
-        fleet = Fleet(size.nodes, size.addresses, folder, arguments=arguments)
+        period = PERIOD * max(1, size.nodes / RARER)
+        fleet = Fleet(size.nodes, size.addresses, folder, arguments=arguments, period=period)
         try:
             figures = costs.steady(fleet)
             tell(f"{size.nodes} nodes at rest: link {figures['link_cpu']:.2%} of a processor")
