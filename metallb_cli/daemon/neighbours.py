@@ -176,14 +176,15 @@ class Neighbours:
             reported, reported_at = self._reported, self._reported_at
             sections, self._sections = self._sections, {}
         inputs = reported, leases, frozenset(draining), frozenset(usable)
-        if not sections and inputs == self._inputs and now < self._again_at:
-            return
-        self._inputs = inputs
-        peers = self._follow(ownership, reported, reported_at, now)
+        known_already = inputs == self._inputs and now < self._again_at
+        peers = {} if known_already else self._follow(ownership, reported, reported_at, now)
         for (node, boot, _, _), section in sections.items():
             known = self._heard.get(node)
             if known is not None and known.boot == boot:
                 self._hear(ownership, node, section, now)
+        if known_already:  # as in most turns, of which those for claims come in crowds
+            return
+        self._inputs = inputs
         if self._earlier_until is not None and now >= self._earlier_until:
             self._earlier_until = None
             ownership.forget(EARLIER)
