@@ -170,7 +170,10 @@ def _read(stream):
     while line := stream.readline().decode("latin-1").strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))
+    length = int(headers.get("content-length", 0))
+    body = stream.read(length)
+    if len(body) < length:
+        return None  # the client went away in the middle
     url = urlsplit(first[1])
     return Request(first[0], url.path, dict(parse_qsl(url.query)), headers, body)
 
