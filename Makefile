@@ -23,7 +23,7 @@ test: ## Set everything up, check the code and pass every test, a real kube-apis
 	pytest -v --durations=15
 
 # Many tests wait for something, so there are more processes than cores. `make test` runs more random histories and examples.
-test-fast: setup ## The tests that need neither root nor a cluster, on all cores: under a minute
+test-fast: setup ## The tests that need neither root nor a cluster, on all cores: about a minute
 	CHAOS_RUNS=200 pytest -q -n $$((2 * $$(nproc))) --dist worksteal --hypothesis-profile=fast \
 		-m "not slow and not live and not cluster"
 
