@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import os
 import select
 import socket
 import struct
@@ -36,7 +35,6 @@ _ETHERTYPE_ARP = 0x0806
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _STAMP = struct.Struct("@qq")
 _BUFFER = 8 << 20
-_FIRST = -20  # of all processes: setpriority(2)
 _AT_ONCE = 4096  # frames, before the next questions
 SENDERS = 64
 _FIRST_SENDER = int(NETWORK[256 * 202])
@@ -131,8 +129,6 @@ class Asker:
 
     def _run(self) -> None:
         try:
-            # It stands for another machine, which does not wait for the processors of the nodes.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _FIRST)
             due = time.monotonic()
             while not self._stop.is_set():
                 now = time.monotonic()
