@@ -1,6 +1,6 @@
 """How long an address is without an answer when a node fails, and whether two nodes ever answer for one.
 
-    make bench-failover                              about twelve minutes
+    make bench-failover                              about twenty minutes
     make bench-failover ARGS=--docs                  also writes the tables into docs/benchmarks.md
     make bench-failover ARGS=--quick                 a minute or two: shows that everything works
     make bench-failover ARGS="--nodes 3 --addresses 100 --rounds 20 --scenario kill --scenario sigterm"
@@ -54,7 +54,11 @@ FULL = (
     Size(3, 1, BASIC),
     Size(3, 1000, BASIC),
     Size(10, 100, BASIC),
+    Size(10, 1, ("kill",)),
+    Size(10, 1000, ("kill",)),
     Size(50, 100, BASIC),
+    Size(50, 1, ("kill",)),
+    Size(50, 1000, ("kill",)),
 )
 QUICK = (Size(3, 10, tuple(FAULTS)),)
 ADVERTISEMENTS = ("1", "0.1")
