@@ -184,6 +184,7 @@ class Site:
             before = found
             if time.monotonic() > end:
                 few = ", ".join(f"{a}: {' and '.join(sorted(n)) or 'nobody'}" for a, n in list(wrong.items())[:5])
+                few = few or "who answers differed from the look before"
                 raise TimeoutError(f"{len(wrong)} of {len(found)} addresses have no one node that answers: {few}")
             time.sleep(0.05)
 
