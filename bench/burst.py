@@ -29,6 +29,7 @@ from metallb_cli.linux.ebpf import syscalls
 from metallb_cli.linux.ebpf.assembler import assemble
 from metallb_cli.linux.ebpf.maps import Hits
 from metallb_cli.linux.ebpf.syscalls import ATTACH_TCX_INGRESS, BEFORE_ALL, PROGRAM_TC
+from metallb_cli.linux.frame_sender import FRAMES_PER_CALL
 from metallb_cli.linux.link import COLLECT_AFTER
 from metallb_cli.linux.netns import Namespace, namespaces
 from metallb_cli.linux.packet_socket import ArpSocket
@@ -60,7 +61,7 @@ def bursts(rounds: int) -> dict[str, float]:
     frames = [frame for address in addresses for frame in arp.gratuitous(NODE_MAC, address.packed)]
     senders: dict[str, Callable[[ArpSocket], None]] = {
         OURS: lambda sock: _announce(sock, addresses),
-        BATCHED: lambda sock: _send(sock, frames, 512),
+        BATCHED: lambda sock: _send(sock, frames, FRAMES_PER_CALL),
         SINGLE: lambda sock: _send(sock, frames, 1),
     }
     samples: dict[str, list[float]] = {name: [] for name in senders}
