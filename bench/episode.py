@@ -19,6 +19,9 @@ WATCHED, WATCHED_OTHERS = 15, 5
 """Addresses that are asked for all the time: of the node that the fault strikes, and of others."""
 BEFORE = 0.3
 """Seconds of asking before anything happens."""
+QUIET = 1.5
+"""Seconds after the fault in which only the watched addresses are asked for. A look at all of them is thousands of
+questions, each of which goes to every node, and would be a second fault where all share a machine."""
 
 
 @dataclass
@@ -87,6 +90,7 @@ def play(site: Site, fault: Fault, limit: float, random: random.Random) -> Outco
     site.asker.watch([*watched, *random.sample(others, min(len(others), WATCHED_OTHERS))])
     time.sleep(BEFORE)
     struck = fault.strike(site, victim, before)
+    time.sleep(max(0.0, struck + QUIET - time.time()))
     parted = fault.parts and not fault.leaves
     after = None if parted else _settle(site, limit, outcome, victim if fault.leaves else "")
     time.sleep(max(0.0, struck + fault.hold - time.time()))

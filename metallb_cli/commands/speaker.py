@@ -191,7 +191,7 @@ def command(
         times,
         on_change=lambda: inbox.put(Task.EVERYTHING),
         on_failure=fatal,
-        on_notes=lambda: inbox.put(Task.PEERS),
+        on_notes=lambda old, new: speaker.on_notes(old, new),  # noqa: PLW0108 - there is none yet
     )
     feeds = SpeakerFeeds(
         api,

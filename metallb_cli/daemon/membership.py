@@ -16,6 +16,7 @@ from metallb_cli.daemon.ports import LeaseStore
 from metallb_cli.errors import ApiError, ApiUnavailableError
 from metallb_cli.model import Lease
 from metallb_cli.reconcile.interface_notes import INTERFACES, Reach, decode_interfaces, reach
+from metallb_cli.reconcile.lease_notes import says_the_same
 from metallb_cli.reconcile.liveness import Liveness, lease_name, node_of
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class LeaseTimes:
 class Membership:
     """Thread-safe. Calls `on_change` whenever the set of live speakers or what one of them can reach changes.
 
-    Calls `on_notes` when the Lease of a speaker says anything else that is new, `on_failure` if its thread dies.
+    Calls `on_notes` with the Lease of a speaker as it was and as it is when it says anything else that is new, and
+    `on_failure` if its thread dies.
 
     Attributes:
         joined: set as soon as this speaker holds its Lease.
@@ -56,7 +58,7 @@ class Membership:
         times: LeaseTimes,
         on_change: Callable[[], None],
         on_failure: Callable[[BaseException], None],
-        on_notes: Callable[[], None] = lambda: None,
+        on_notes: Callable[[Lease | None, Lease | None], None] = lambda _old, _new: None,
     ) -> None:
         self._leases = leases
         self._node = node
@@ -104,7 +106,7 @@ class Membership:
     def leases(self) -> tuple[tuple[Lease, bool], ...]:
         """Return the Lease of every speaker, this one's included, and whether it is live.
 
-        It is the same object as before as long as Leases were only renewed.
+        It is the same object as before as long as Leases were only renewed, or said nothing that speakers act on.
         """
         with self._lock:
             if self._leases_known is None:
@@ -149,17 +151,15 @@ class Membership:
             lease = new or old
             node = None if lease is None else node_of(lease.name)
             moved = node is not None and node != self._node and self._read_note(node, new)
-            known = (
-                old is not None and new is not None and (old.holder, old.annotations) == (new.holder, new.annotations)
-            )
+            known = old is not None and new is not None and says_the_same(old, new)
             if not known:
                 self._leases_known = None
         if not self._settle() and known:
-            return  # a renewal, of which every node makes one in two seconds: nothing is due earlier than it was
+            return  # as good as a renewal, of which every node makes one in two seconds: nothing is due earlier
         if moved:
             self._on_change()
         else:
-            self._on_notes()
+            self._on_notes(old, new)
         self._wake.set()
 
     def _read_note(self, node: str, lease: Lease | None) -> bool:

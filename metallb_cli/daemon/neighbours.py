@@ -20,9 +20,9 @@ from metallb_cli.reconcile.lease_notes import (
     ANNOUNCING,
     CLAIMS,
     SPEAKER,
-    SpeakerNote,
     decode_addresses,
     decode_claims,
+    says_the_same,
     speaker_note,
 )
 from metallb_cli.reconcile.liveness import node_of
@@ -66,6 +66,25 @@ class _Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class _Leased:
+    """How a Lease was read.
+
+    Attributes:
+        lease: it.
+        hears: whether the present start of its speaker had been heard by then.
+        since: when this start first said that it sends heartbeats; None when it does not.
+        speaker: what it says.
+        stays: time alone changes nothing about that.
+    """
+
+    lease: Lease
+    hears: bool
+    since: float | None
+    speaker: LeasedSpeaker
+    stays: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Death:
     """How it was noticed that a node that was live on the LAN is not any more.
 
@@ -98,14 +117,28 @@ class Neighbours:
         self._heard: dict[str, _Heard] = {}
         self._claimants: set[str] = set()  # whose claims the election was told
         self._notes: dict[str, tuple[str | None, str | None]] = {}
-        self._speaker_notes: dict[str, tuple[str | None, SpeakerNote]] = {}
-        self._heartbeats_since: dict[str, tuple[int, float]] = {}
+        self._leased: dict[str, _Leased] = {}
         self._fed: Standings | None = None
         self._inputs: object = None  # of the last `feed`, which need not be looked at again before `_again_at`
         self._again_at = -math.inf
         self._earlier_until: float | None = None
         self._connected_since: float | None = None
         self._deaths: dict[str | None, Death] = {}
+
+    # -- any thread
+
+    def heeds(self, old: Lease | None, new: Lease | None) -> bool:
+        """Whether a Lease that says something new can change anything now.
+
+        What a speaker claims there is of no use while it is heard itself; `feed` finds it when that is over.
+        """
+        known = self._leased.get(new.name) if new is not None else None
+        if old is None or new is None or known is None:
+            return True
+        return not (
+            self._hears(known.speaker.node, known.speaker.boot)
+            and says_the_same(old, new, but_for=(CLAIMS, ANNOUNCING))
+        )
 
     # -- the link's thread
 
@@ -207,7 +240,7 @@ class Neighbours:
     def next_deadline(self, now: float) -> float | None:
         """When time alone changes what `feed` would say."""
         waiting = [h.since + self._discovery for h in self._heard.values() if not h.was_live]
-        waiting += [since + self._heartbeats_due for _, since in self._heartbeats_since.values()]
+        waiting += [known.since + self._heartbeats_due for known in self._leased.values() if known.since is not None]
         if self._connected_since is not None:
             waiting.append(self._connected_since + self._discovery)
         return min((at for at in waiting if at > now), default=None)
@@ -241,35 +274,39 @@ class Neighbours:
         ownership.hear(node, section, now)
 
     def _read(self, ownership: Ownership, lease: Lease, live: bool, now: float) -> LeasedSpeaker:
-        """What a Lease says; the claims in it count as long as its speaker is not heard itself."""
-        node = node_of(lease.name) or ""
-        note = self._note(node, lease)
-        if node != self._me and not self._hears(node, note.boot):
+        """What a Lease says; the claims in it count as long as its speaker is not heard itself.
+
+        Nearly every one is as it was when this was last asked, which is in every turn.
+        """
+        known = self._leased.get(lease.name)
+        if (
+            known is not None
+            and known.stays
+            and known.speaker.live is live
+            and known.hears is self._hears(known.speaker.node, known.speaker.boot)
+            and says_the_same(known.lease, lease)
+        ):
+            return known.speaker
+        node, note = node_of(lease.name) or "", speaker_note(lease)
+        hears = self._hears(node, note.boot)
+        if node != self._me and not hears:
             self._read_claims(ownership, node, lease, now)
         since = None
         if note.interval:
-            boot, since = self._heartbeats_since.get(node, (note.boot, now))
-            since = since if boot == note.boot else now
-            self._heartbeats_since[node] = note.boot, since
-        else:
-            self._heartbeats_since.pop(node, None)
-        return LeasedSpeaker(
+            same_start = known is not None and known.speaker.boot == note.boot
+            since = known.since if known is not None and same_start and known.since is not None else now
+        heartbeats = since is not None and now >= since + self._heartbeats_due
+        speaker = LeasedSpeaker(
             node,
             live,
             note.boot,
             tells=lease.annotation(SPEAKER) is not None,
-            heartbeats=since is not None and now >= since + self._heartbeats_due,
+            heartbeats=heartbeats,
             leaving=note.leaving,
             unsteady=note.unsteady,
         )
-
-    def _note(self, node: str, lease: Lease) -> SpeakerNote:
-        """What a speaker says of itself; read once, as there are many and each is asked for in every turn."""
-        text = lease.annotation(SPEAKER)
-        known = self._speaker_notes.get(node)
-        if known is None or known[0] != text:
-            known = self._speaker_notes[node] = text, speaker_note(lease)
-        return known[1]
+        self._leased[lease.name] = _Leased(lease, hears, since, speaker, stays=since is None or heartbeats)
+        return speaker
 
     def _hears(self, node: str, boot: int) -> bool:
         """Whether the present start of the node's speaker was ever heard."""
@@ -288,9 +325,10 @@ class Neighbours:
         for node in self._claimants - leased - self._heard.keys():
             self._claimants.discard(node)
             ownership.forget(node)
-        for notes in (self._notes, self._speaker_notes, self._heartbeats_since):
-            for node in notes.keys() - leased:
-                del notes[node]
+        for node in self._notes.keys() - leased:
+            del self._notes[node]
+        for name in [name for name, known in self._leased.items() if known.speaker.node not in leased]:
+            del self._leased[name]
 
 
 def _severed(peers: Iterable[Peer], usable: Collection[str]) -> bool:

@@ -18,6 +18,7 @@ from enum import Enum
 
 from metallb_cli.daemon.announcements import Announcements
 from metallb_cli.daemon.configuration import Configuration
+from metallb_cli.daemon.description import Description
 from metallb_cli.daemon.inbox import Inbox
 from metallb_cli.daemon.membership import Membership
 from metallb_cli.daemon.neighbours import Neighbours
@@ -25,24 +26,12 @@ from metallb_cli.daemon.ports import Events, Link, Recorder, SpeakerFeeds, Speak
 from metallb_cli.election import Decision, Mode, Ownership, Wish
 from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
-from metallb_cli.model import AddressRange, IPAddress, LinkState, Reason, Service, ServiceKey, merge_ranges
+from metallb_cli.model import AddressRange, IPAddress, Lease, LinkState, Reason, Service, ServiceKey, merge_ranges
 from metallb_cli.reconcile import api_outage
 from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
 from metallb_cli.reconcile.api_outage import ApiOutagePolicy
-from metallb_cli.reconcile.interface_notes import INTERFACES, encode_interfaces
-from metallb_cli.reconcile.lease_notes import (
-    ANNOUNCING,
-    CLAIMS,
-    SPEAKER,
-    SpeakerNote,
-    encode_addresses,
-    encode_claims,
-    encode_contested,
-    encode_speaker,
-    speaker_note,
-)
+from metallb_cli.reconcile.lease_notes import CLAIMS, SpeakerNote, speaker_note
 from metallb_cli.reconcile.liveness import node_of
-from metallb_cli.reconcile.shown_notes import ShownContests, ShownInterfaces
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +127,7 @@ class Speaker:
         self._fences = self._fences_followed = 0
         self._link_state = LinkState()
         self._link_exit: int | None = None
-        self._announced: tuple[IPAddress, ...] | None = None
-        self._noted: AnnouncementSet | None = None
-        self._notes: dict[str, str] = {}
-        self._described: object = None  # by these, but for who hears whom
-        self._shown_interfaces = ShownInterfaces(options.heartbeat_interval * options.heartbeat_misses)
-        self._shown_contests = ShownContests()
+        self._description = Description(membership, _settings(options, membership))
         self._boot = time.time_ns()
         self._began: float | None = None
         self._hears_since: float | None = None  # since when it takes part in the heartbeats
@@ -170,6 +154,11 @@ class Speaker:
         """Take in that the link process ended: without it this node answers for nothing."""
         self._link_exit = code
         self._inbox.put(Task.LINK)
+
+    def on_notes(self, old: Lease | None, new: Lease | None) -> None:
+        """Take in that a speaker says something new on its Lease."""
+        if self.neighbours.heeds(old, new):
+            self._inbox.put(Task.PEERS)
 
     def on_keys(self, keys: tuple[bytes, ...]) -> None:
         """Take in the keys of the heartbeats, newest first, and begin to send them."""
@@ -291,19 +280,14 @@ class Speaker:
         if handled:
             self._metrics.update_handled(failed=False)
             self.working = True
-        described = self._next_description()
+        described = self._description.next_deadline()
         if tasks or services or (described is not None and described <= time.monotonic()):
             self._describe()
 
     def _next_deadline(self) -> float | None:
         now = time.monotonic()
-        deadlines = (self._ownership.next_deadline(), self.neighbours.next_deadline(now), self._next_description())
-        return min((at for at in deadlines if at is not None), default=None)
-
-    def _next_description(self) -> float | None:
-        """When time alone changes what the Lease should say."""
-        deadlines = (self._shown_interfaces.next_deadline(), self._shown_contests.next_deadline())
-        return min((at for at in deadlines if at is not None), default=None)
+        parts = (self._ownership.next_deadline(), self.neighbours.next_deadline(now), self._description.next_deadline())
+        return min((at for at in parts if at is not None), default=None)
 
     def _check_link(self) -> None:
         if self._link_exit is not None:
@@ -469,33 +453,18 @@ class Speaker:
         self._announcements.reported(state, now)
 
     def _describe(self) -> None:
-        """Write on the Lease what `metallb status`, and speakers that do not hear this one, should know."""
-        state, options, now = self._link_state, self._options, time.monotonic()
-        live = sorted(peer.node for peer in self.neighbours.peers if peer.live)
-        note = SpeakerNote(
-            boot=self._boot,
-            election=options.election.value,
-            api_outage=options.on_api_outage.value,
-            interval=0.0 if self._hears_since is None else options.heartbeat_interval,
-            misses=options.heartbeat_misses,
-            renew=self._membership.renew,
-            live_peers=len(live),
-            peers=tuple(live),
-            leaving=self._sent.leaving,
-            unsteady=self._sent.unsteady,
-            fenced=state.fenced,
-            contested=encode_contested(self._shown_contests.show(state.contested, now)),
-        )
-        if state.announced is not self._announced:
-            self._announced = state.announced
-            self._notes[ANNOUNCING] = encode_addresses(state.announced)
-        if self._sent is not self._noted:
-            self._noted = self._sent
-            self._notes[CLAIMS] = encode_claims(self._sent.claims)
-        interfaces = self._shown_interfaces.show(state.interfaces, now)
-        self._notes |= {INTERFACES: encode_interfaces(interfaces), SPEAKER: encode_speaker(note)}
-        # Who hears whom changes for everybody at once when a node dies, and only operators ask for it: that can wait.
-        others = replace(note, live_peers=min(1, len(live)), peers=()), self._announced, self._noted, interfaces
-        soon, self._described = others != self._described, others
-        self._membership.describe(self._notes, soon=soon)
-        self._metrics.peers(live=len(live), dead=len(self.neighbours.peers) - len(live))
+        peers, hears = self.neighbours.peers, self._hears_since is not None
+        self._description.write(self._link_state, peers, self._sent, self._boot, hears=hears, now=time.monotonic())
+        live = sum(peer.live for peer in peers)
+        self._metrics.peers(live=live, dead=len(peers) - live)
+
+
+def _settings(options: Options, membership: Membership) -> SpeakerNote:
+    """What a speaker says of its options."""
+    return SpeakerNote(
+        election=options.election.value,
+        api_outage=options.on_api_outage.value,
+        interval=options.heartbeat_interval,
+        misses=options.heartbeat_misses,
+        renew=membership.renew,
+    )

@@ -122,19 +122,22 @@ class Api:
         return answer
 
     @contextlib.contextmanager
-    def stream(self, path: str, query: Mapping[str, str], read_timeout: float) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self, path: str, query: Mapping[str, str], read_timeout: float, rest: float = 0.0
+    ) -> Iterator[Iterator[bytes]]:
         """Open an endless answer, such as a watch; gives an iterator over its lines.
 
         Args:
             path: absolute, with its parts quoted.
             query: parameters, unquoted.
             read_timeout: seconds of silence after which the connection counts as dead.
+            rest: seconds after each moment of reading, in which what comes is gathered.
 
         Raises:
             ApiError: the server refused.
             ApiUnavailableError: no answer; while iterating: silence, a cut, or a line beyond 8 MiB.
         """
-        with self._transport.stream(path, query, read_timeout) as answer:
+        with self._transport.stream(path, query, read_timeout, rest) as answer:
             if answer.status != 200:
                 raise _refused(f"{self.server} refused GET {path}", answer.rest())
             yield iter(answer)

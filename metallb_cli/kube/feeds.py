@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 DISCOVERY_PAUSE = 1.0
 """Seconds between two attempts to find out which API serves endpoints."""
 
+LEASE_REST = 0.2
+"""Seconds for which Leases are gathered after one changed: every speaker is told of every renewal of all others, and
+what is urgent is said on the LAN."""
+
 Failed = Callable[[BaseException], None]
 
 
@@ -131,6 +135,7 @@ class SpeakerFeeds(_Watches):
             on_lease,
             on_failure=on_failure,
             watch_seconds=SHORT_WATCH_SECONDS,
+            rest=LEASE_REST,
         )
         self._endpoints: dict[ServiceKey, Endpoints] = {}
         self._reflectors |= {"services": services, "nodes": self._nodes, "configmaps": self._config, "leases": leases}

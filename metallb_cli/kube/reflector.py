@@ -70,6 +70,7 @@ class Reflector(Generic[T]):
         same: Callable[[T, T], bool] = operator.eq,
         watch_seconds: tuple[float, float] = WATCH_SECONDS,
         grace: float = GRACE,
+        rest: float = 0.0,
     ) -> None:
         """Prepare; `start` begins.
 
@@ -83,6 +84,7 @@ class Reflector(Generic[T]):
             same: whether two values differ in nothing that matters. The store gets the new one anyway, silently.
             watch_seconds: range of the time after which the server is asked to end the watch.
             grace: seconds of silence allowed beyond that.
+            rest: seconds for which changes are gathered after some came.
         """
         self.store: dict[ObjectName, T] = {}
         self.synced = threading.Event()
@@ -97,6 +99,7 @@ class Reflector(Generic[T]):
         self._same = same
         self._watch_seconds = watch_seconds
         self._grace = grace
+        self._rest = rest
         self._version: str | None = None
         self._in_doubt = False
         self._backoff = Backoff()
@@ -185,7 +188,7 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(max(1, round(seconds))),
         }
         began = time.monotonic()
-        with self._api.stream(self.resource.path, query, seconds + self._grace) as lines:
+        with self._api.stream(self.resource.path, query, seconds + self._grace, self._rest) as lines:
             self._alive()
             for line in lines:
                 if self._stopping.is_set():

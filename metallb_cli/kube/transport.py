@@ -7,6 +7,7 @@ the size of an answer, and gives no way to end a call that blocks.
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import threading
 import time
@@ -41,6 +42,9 @@ MAX_LINE = 8 << 20
 """Bytes of one watch event. etcd stores objects of at most 1.5 MiB; JSON can be a few times that."""
 
 CHUNK = 64 << 10
+
+AWAKE = 0.25
+"""Of a rest: for so long a stream is read without another one."""
 
 FAILURES = (HTTPError, HTTPException, OSError, ValueError)
 """What the pool raises when there is no answer; ValueError for a URL or header that cannot be sent."""
@@ -124,14 +128,17 @@ class Transport:
         response = self._send(method, path, query, limits, body=body, content_type=content_type)
         return self.read(response, deadline)
 
-    def stream(self, path: str, query: Mapping[str, str], read_timeout: float) -> Stream:
+    def stream(self, path: str, query: Mapping[str, str], read_timeout: float, rest: float = 0.0) -> Stream:
         """Begin to read an endless answer, with at most `read_timeout` seconds between two signs of life.
+
+        A rest, in seconds, follows each moment of reading: what comes meanwhile is then read together, for
+        waking up costs several times what reading one change does.
 
         Raises:
             ApiUnavailableError: no answer began.
         """
         limits = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read_timeout), read=min(HEADER_TIMEOUT, read_timeout))
-        return Stream(self, self._send("GET", path, query, limits), read_timeout)
+        return Stream(self, self._send("GET", path, query, limits), read_timeout, rest)
 
     def read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> Answer:
         """Read the rest of an answer, until the monotonic second `deadline` at the latest.
@@ -258,9 +265,12 @@ class Stream:
         status: HTTP status code.
     """
 
-    def __init__(self, transport: Transport, response: urllib3.BaseHTTPResponse, read_timeout: float) -> None:
+    def __init__(
+        self, transport: Transport, response: urllib3.BaseHTTPResponse, read_timeout: float, rest: float
+    ) -> None:
         self._transport = transport
         self._response = response
+        self._rest = rest
         self.status = response.status
         sock = _socket(response)
         if sock is not None:
@@ -271,13 +281,14 @@ class Stream:
         return self._transport.read(self._response, time.monotonic() + HEADER_TIMEOUT)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield each line without its end, as soon as it is there.
+        """Yield each line without its end, as soon as it is read.
 
         Raises:
             ApiUnavailableError: silence for longer than the read timeout, a connection cut, or a line beyond MAX_LINE.
         """
         pending: list[bytes] = []
         size = 0
+        awake_until = math.inf if not self._rest else 0.0
         while True:
             try:
                 data = self._response.read1(CHUNK)
@@ -295,6 +306,9 @@ class Stream:
                 yield from rest[:-1]
                 pending = [rest[-1]]
                 size = len(rest[-1])
+            if time.monotonic() >= awake_until:
+                time.sleep(self._rest)
+                awake_until = time.monotonic() + self._rest * AWAKE  # one read gives one change, however many wait
         if size:
             raise ApiUnavailableError(f"{self._transport.server} ended the stream in the middle of an event")
 

@@ -29,6 +29,7 @@ class Driver:
     Attributes:
         error: what ended it.
         worked: a frame came or went since this was last set to False.
+        limit: frames taken in a row.
         send_errors: frames that could not be sent because a queue was full.
     """
 
@@ -36,17 +37,21 @@ class Driver:
         self.engine = engine
         self.error: OSError | None = None
         self.worked = False
+        self.limit = FRAMES_PER_TURN
         self.send_errors = 0
         self.socket = sock
 
     def receive(self, now: float) -> Done | None:
-        """Take in the waiting frames, at most FRAMES_PER_TURN, and answer them together. While fenced, forget them.
+        """Take in the waiting frames, at most `limit`, and answer them together. While fenced, forget them.
 
         Returns None for the first frames since `worked` was set to False, and when more than counters may have changed.
         """
-        engine, first, self.worked = self.engine, not self.worked, True
+        engine, first = self.engine, not self.worked
         try:
-            frames = self.socket.receive(FRAMES_PER_TURN)
+            frames = self.socket.receive(self.limit)
+            if not frames:
+                return Done.NOTHING
+            self.worked = True
             if engine.fenced:
                 engine.drops[Drop.FENCED] += len(frames)
                 return None

@@ -19,18 +19,22 @@ from metallb_cli.layer2.engine import Counts, Engine, add_counts
 from metallb_cli.layer2.ndp_responder import NdpResponder
 from metallb_cli.layer2.probing import PROBE_INTERVAL, Contest
 from metallb_cli.layer2.responder import Responder
-from metallb_cli.linux.driver import Driver
+from metallb_cli.linux.driver import FRAMES_PER_TURN, Driver
 from metallb_cli.linux.ebpf.engine import TcEngine
 from metallb_cli.linux.links import Link
 from metallb_cli.linux.ndp_groups import NeighbourGroups
 from metallb_cli.linux.ndp_socket import NdpSocket
-from metallb_cli.linux.packet_socket import ArpSocket
+from metallb_cli.linux.packet_socket import SLOTS, ArpSocket
 from metallb_cli.linux.poller import Poller
 from metallb_cli.model import AddressRange
 
 log = logging.getLogger(__name__)
 
 VERSIONS = (4, 6)
+
+KERNEL_REST = 0.05
+"""Seconds without receiving after something was received, while the kernel answers. What still comes then is claims,
+and questions for what other nodes answer for: they may be many, and nobody waits for this process."""
 
 
 class L2Engine(Enum):
@@ -163,8 +167,19 @@ class Port:
         engine = answerer.driver.engine
         engine.fence(closed=self._fenced)
         engine.peer_macs = self._peer_macs
-        self._poller.register(answerer.socket.fileno(), answerer.driver.receive)
+        self._listen(answerer)
         return answerer
+
+    def _listen(self, answerer: _Answerer) -> None:
+        """Have the poller call the driver: at once, or from time to time for all that waits."""
+        rest = KERNEL_REST if self._tc is not None else 0.0
+        answerer.driver.limit = SLOTS if rest else FRAMES_PER_TURN
+        self._poller.register(answerer.socket.fileno(), answerer.driver.receive, rest)
+
+    def _listen_anew(self) -> None:
+        for answerer in self._answerers.values():
+            self._poller.unregister(answerer.socket.fileno())
+            self._listen(answerer)
 
     # -- the kernel's part
 
@@ -173,6 +188,8 @@ class Port:
             self._tc = TcEngine(self._link.index, self._link.mac, pins=pins)
         except BpfError as error:
             self._without_kernel(error)
+        else:
+            self._listen_anew()
 
     def _follow_states(self) -> None:
         """Let the kernel answer for what the engines answer for, and no other address."""
@@ -186,6 +203,7 @@ class Port:
                 self._tc.close()
                 self._tc = None
                 self._without_kernel(error)
+                self._listen_anew()
 
     def _held(self, version: int) -> Set[bytes]:
         answerer = self._answerers.get(version)
@@ -258,13 +276,13 @@ class Port:
         """Stop answering; what was counted can still be taken."""
         if self._tc is not None:
             self._tc.renew(0)
+        for engine in self._engines():
+            engine.announce((), 0.0)
+        self._follow_states()
         for answerer in self._answerers.values():
             self._poller.unregister(answerer.socket.fileno())
             answerer.socket.close()
         self._groups.close()
-        for engine in self._engines():
-            engine.announce((), 0.0)
-        self._follow_states()
 
     def finish(self) -> None:
         """Give the kernel everything back, after the last `take_counts`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 
@@ -19,6 +19,8 @@ from metallb_cli.model import AddressRange, Claim, Conflict, IPAddress, Lease, m
 ANNOUNCING = "metallb.io/announcing"
 CLAIMS = "metallb.io/claims"
 SPEAKER = "metallb.io/speaker"
+PEERS = "metallb.io/peers"
+"""Apart from SPEAKER, as it changes for all speakers at once when one dies, and only operators read it."""
 
 MAX_ANNOUNCING = 150_000
 """Characters. Kubernetes allows 256 KiB for all annotations of an object together (TotalAnnotationSizeLimitB)."""
@@ -31,6 +33,9 @@ MAX_SPEAKER = 20_000
 
 MAX_PEERS = 50
 """Names of peers that a note lists; their number is always there."""
+
+MAX_PEERS_TEXT = 20_000
+"""Characters. The name of a node has at most 253."""
 
 MAX_CONTESTED = 50
 """Contested addresses that a note lists with their MAC addresses; the claims say of each one that it is contested."""
@@ -74,8 +79,6 @@ class SpeakerNote:
         interval: seconds between two heartbeats; 0 when it sends none.
         misses: intervals without a heartbeat after which others take it for dead.
         renew: seconds between two renewals of its Lease; 0 when it did not say.
-        live_peers: how many other speakers it hears on the LAN, and they it.
-        peers: their names, sorted; of many only the first.
         leaving: it asks others to take over.
         unsteady: it gets nothing new while a steady node lives.
         fenced: it answers for nothing, because its heartbeats were late.
@@ -89,12 +92,23 @@ class SpeakerNote:
     interval: float = 0.0
     misses: int = 0
     renew: float = 0.0
-    live_peers: int = 0
-    peers: tuple[str, ...] = ()
     leaving: bool = False
     unsteady: bool = False
     fenced: bool = False
     contested: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeersNote:
+    """The other speakers that a speaker hears on the LAN, and that hear it.
+
+    Attributes:
+        count: how many.
+        names: sorted; of many only the first.
+    """
+
+    count: int = 0
+    names: tuple[str, ...] = ()
 
 
 def encode_addresses(addresses: Iterable[IPAddress]) -> str:
@@ -193,8 +207,8 @@ def _run(text: str) -> AddressRange | None:
 
 
 def encode_speaker(note: SpeakerNote) -> str:
-    """Write the note as a JSON object with its attributes as keys; of lists, at most MAX_PEERS and MAX_CONTESTED."""
-    bounded = {"peers": note.peers[:MAX_PEERS], "contested": note.contested[:MAX_CONTESTED]}
+    """Write the note as a JSON object with its attributes as keys; of contested addresses, at most MAX_CONTESTED."""
+    bounded = {"contested": note.contested[:MAX_CONTESTED]}
     return json.dumps({f.name: getattr(note, f.name) for f in fields(note)} | bounded)
 
 
@@ -211,8 +225,20 @@ def decode_speaker(text: str) -> SpeakerNote | None:
         return None
     default = SpeakerNote()
     known = {f.name: entries[f.name] for f in fields(default) if _fits(entries.get(f.name), getattr(default, f.name))}
-    peers, contested = _texts(entries.get("peers"), MAX_PEERS), _texts(entries.get("contested"), MAX_CONTESTED)
-    return replace(default, **known, peers=peers, contested=contested)
+    return replace(default, **known, contested=_texts(entries.get("contested"), MAX_CONTESTED))
+
+
+def encode_peers(names: Collection[str]) -> str:
+    """Write a PeersNote as `3:node1,node2,node4`: the names sorted, at most MAX_PEERS of them."""
+    return f"{len(names)}:{','.join(sorted(names)[:MAX_PEERS])}"
+
+
+def decode_peers(text: str) -> PeersNote:
+    """Read what `encode_peers` wrote, and as much as possible of anything else."""
+    count, _, names = text[:MAX_PEERS_TEXT].partition(":")
+    known = tuple(name for name in names.split(",")[:MAX_PEERS] if name and name.isprintable())
+    number = int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0
+    return PeersNote(max(number, len(known)), known)
 
 
 def encode_contested(conflicts: Iterable[Conflict]) -> tuple[str, ...]:
@@ -235,6 +261,18 @@ def speaker_note(lease: Lease | None) -> SpeakerNote:
     """What a speaker says on its Lease of how it runs; one that says nothing says nothing."""
     text = lease.annotation(SPEAKER) if lease is not None else None
     return decode_speaker(text or "") or SpeakerNote()
+
+
+def says_the_same(one: Lease, other: Lease, but_for: Collection[str] = ()) -> bool:
+    """Whether two states of a speaker's Lease differ in nothing that other speakers act on, but for these notes."""
+    if one.holder != other.holder:
+        return False
+    unheeded = {PEERS, *but_for}
+    return one.annotations == other.annotations or _without(one, unheeded) == _without(other, unheeded)
+
+
+def _without(lease: Lease, names: Collection[str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in lease.annotations if name not in names]
 
 
 def _fits(value: object, default: object) -> bool:

@@ -11,9 +11,11 @@ from metallb_cli.reconcile.interface_notes import INTERFACES, decode_interfaces
 from metallb_cli.reconcile.lease_notes import (
     ANNOUNCING,
     CLAIMS,
+    PEERS,
     decode_addresses,
     decode_claims,
     decode_contested,
+    decode_peers,
     speaker_note,
 )
 from metallb_cli.reconcile.report import ClaimReport, InterfaceReport, SpeakerReport
@@ -44,7 +46,7 @@ def speaker_report(node: str, lease: Lease, state: str, age: float | None) -> Sp
     """
     announcing = lease.annotation(ANNOUNCING)
     announced = decode_addresses(announcing or "")
-    note = speaker_note(lease)
+    note, peers = speaker_note(lease), decode_peers(lease.annotation(PEERS) or "")
     sends = note.interval > 0
     return SpeakerReport(
         node=node,
@@ -60,8 +62,8 @@ def speaker_report(node: str, lease: Lease, state: str, age: float | None) -> Sp
         renew=note.renew or None,
         heartbeat_interval=note.interval if sends else None,
         heartbeat_misses=note.misses if sends else None,
-        live_peers=note.live_peers if sends else None,
-        peers=note.peers if sends else (),
+        live_peers=peers.count if sends else None,
+        peers=peers.names if sends else (),
         election=note.election or None,
         api_outage=note.api_outage or None,
         leaving=note.leaving,

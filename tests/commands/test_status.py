@@ -67,10 +67,11 @@ def test_scripts_get_the_same_report_in_both_formats(cluster, output, read):
 
 
 def speaker_lease(node, **note):
-    told = {"boot": 1, "election": "sticky", "api_outage": "freeze", "interval": 0.1, "misses": 3, "live_peers": 1}
+    told = {"boot": 1, "election": "sticky", "api_outage": "freeze", "interval": 0.1, "misses": 3}
     annotations = {
         "metallb.io/announcing": "",
         "metallb.io/claims": "4c:172.30.1.96" if node == "node1" else "",
+        "metallb.io/peers": "1:",
         "metallb.io/speaker": json.dumps(told | {"contested": ["172.30.1.96 02:00:00:00:00:07"]} | note),
     }
     renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -7,7 +7,8 @@ import pytest
 from metallb_cli.daemon.membership import LeaseTimes, Membership
 from metallb_cli.model import Interface, Lease
 from metallb_cli.reconcile.interface_notes import INTERFACES, Reach, encode_interfaces
-from metallb_cli.reconcile.liveness import lease_name
+from metallb_cli.reconcile.lease_notes import PEERS
+from metallb_cli.reconcile.liveness import lease_name, node_of
 from tests.daemon.test_leader import until
 from tests.support.leases import MemoryLeases
 
@@ -185,7 +186,8 @@ class Told:
     def change(self):
         self.changes += 1
 
-    def note(self):
+    def note(self, old, new):
+        assert self.shown.get(node_of((new or old).name)) is old
         self.notes += 1
 
     def show(self, node, lease):
@@ -208,6 +210,14 @@ def test_what_a_lease_says_anew_is_told_and_a_renewal_is_not():
     assert told.show("b", lease_of("b", "t4")) == (0, 1)
     assert told.show("b", None) == (1, 1)
     assert told.membership.leases() == ()
+
+
+def test_whom_another_speaker_hears_is_told_to_nobody():
+    told = Told()
+    told.show("b", lease_of("b", **{PEERS: "2:a,c"}))
+    before = told.membership.leases()
+    assert told.show("b", lease_of("b", "t2", **{PEERS: "1:a"})) == (0, 0)
+    assert told.membership.leases() is before
 
 
 def test_a_change_of_networks_is_told_as_a_change_and_not_twice():

@@ -100,6 +100,26 @@ def test_the_lan_comes_before_the_lease(view):
     assert view.peers(Peer("a", 1, live=True), Peer("b", 1, live=True)) == {"a", "b"}, "and its Lease ran out"
 
 
+def test_what_a_speaker_claims_on_its_lease_is_not_heeded_as_long_as_it_is_heard(view):
+    def writes(**changes):
+        before = view.leases.get("a", (None, True))[0]
+        view.lease("a", boot=1, interval=0.1, **changes)
+        return view.neighbours.heeds(before, view.leases["a"][0])
+
+    assert writes(), "the first"
+    view.feed()
+    assert writes(claims={VIP: Claim(1)}), "it is not heard"
+    view.peers(Peer("a", 1, live=True))
+    assert not writes(claims={VIP: Claim(2)}, announced=[VIP])
+    assert writes(claims={VIP: Claim(2)}, announced=[VIP], leaving=True)
+    assert writes(claims={VIP: Claim(2)}, announced=[VIP])
+    assert view.neighbours.heeds(view.leases["a"][0], None)
+    view.want(VIP)
+    view.peers()
+    view.decide()
+    assert view.ownership.owner(VIP) == "a", "what was not heeded is found as soon as it counts"
+
+
 def test_a_node_that_was_never_heard_is_judged_by_its_lease(view):
     view.lease("a")
     assert view.feed() == {"a"}
@@ -228,9 +248,7 @@ def test_a_node_that_is_neither_heard_nor_has_a_lease_any_more_leaves_nothing_be
     view.peers()
     assert view.ownership.forgotten == ["a"]
     neighbours = view.neighbours
-    remembered = (neighbours._heard, neighbours._claimants, neighbours._notes, neighbours._speaker_notes)
-    assert not any(remembered)
-    assert not neighbours._heartbeats_since
+    assert not any((neighbours._heard, neighbours._claimants, neighbours._notes, neighbours._leased))
 
 
 def test_starting_again_and_again_piles_nothing_up(view):
@@ -238,7 +256,7 @@ def test_starting_again_and_again_piles_nothing_up(view):
     for boot in range(1, 50):
         view.lease("a", boot=boot, interval=0.1)
         view.feed(after=0.1)
-    assert len(view.neighbours._heartbeats_since) == 1
+    assert len(view.neighbours._leased) == 1
     assert view.neighbours.next_deadline(view.now) == view.now + HEARTBEATS_DUE
 
 

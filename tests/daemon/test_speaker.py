@@ -45,7 +45,7 @@ class Node:
             TIMES,
             lambda: self.inbox.put(Task.EVERYTHING),
             lambda error: None,
-            lambda: self.inbox.put(Task.PEERS),
+            lambda old, new: self.speaker.on_notes(old, new),  # noqa: PLW0108 - there is none yet
         )
         self.leases.watchers.append(self.membership.observe)
         self.speaker = Speaker(

@@ -245,6 +245,41 @@ def test_a_stream_gives_lines_as_they_come_and_whole(serve):
     assert server.requests[0].query == {"watch": "true"}
 
 
+def test_a_stream_that_rests_gathers_what_comes_meanwhile(serve):
+    def lines(request, reply):
+        reply.begin()
+        for number in range(40):
+            reply.chunk(b"%d\n" % number)
+            time.sleep(0.01)
+        reply.end()
+
+    api, _ = serve(lines)
+    got, batches = [], []
+    with api.stream("/x", {}, 5.0, rest=0.15) as stream:
+        for line in stream:
+            now = time.monotonic()
+            if not got or now - got[-1][1] > 0.1:
+                batches.append(0)
+            batches[-1] += 1
+            got.append((line, now))
+    assert [line for line, _ in got] == [b"%d" % number for number in range(40)]
+    assert max(batches) >= 8, "one after the other they are 10 ms apart"
+
+
+def test_a_stream_that_rests_does_not_do_so_for_each_of_many_lines_that_wait(serve):
+    def lines(request, reply):
+        reply.begin()
+        for number in range(2000):
+            reply.chunk(b"%d\n" % number)
+        reply.end()
+
+    api, _ = serve(lines)
+    began = time.monotonic()
+    with api.stream("/x", {}, 5.0, rest=0.1) as stream:
+        assert sum(1 for _ in stream) == 2000
+    assert time.monotonic() - began < 20, "a rest for each would be 200 s"
+
+
 def test_a_stream_that_is_refused_raises_before_the_first_line(serve):
     api, _ = serve(lambda request, reply: reply.status(410, "Expired", "too old resource version"))
     with pytest.raises(ApiError) as caught, api.stream("/x", {}, 5.0):

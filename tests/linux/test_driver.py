@@ -60,6 +60,15 @@ def test_it_takes_a_bounded_number_of_frames_before_others_have_their_turn():
     assert (len(wire.sent), len(wire.waiting)) == (FRAMES_PER_TURN, 1)
 
 
+def test_when_nothing_waits_it_says_so_and_counts_as_no_work():
+    wire = Wire(QUESTION)
+    driver = driver_on(wire)
+    assert driver.receive(1.0) is None, "the first since the counters were taken"
+    driver.worked = False
+    assert driver.receive(1.0) is Done.NOTHING
+    assert not driver.worked
+
+
 def test_what_is_due_is_sent_and_nothing_before():
     wire = Wire()
     driver = driver_on(wire)

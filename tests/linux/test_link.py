@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -451,3 +452,25 @@ def test_started_by_hand_it_says_who_starts_it():
     shown = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert shown.returncode == 2
     assert shown.stderr == "Error: file descriptor 99 is no socket: only the speaker starts this command\n"
+
+
+def wakings(link):
+    """How often the link process has slept."""
+    status = Path(f"/proc/{link.process.pid}/status").read_text()
+    return int(re.search(r"^voluntary_ctxt_switches:\t(\d+)", status, re.MULTILINE)[1])
+
+
+def test_where_the_kernel_answers_questions_for_other_nodes_seldom_wake_the_process(lan):
+    counts = {}
+    for engine in ("packet", "tc"):
+        with running_link(lan.node, l2_engine=engine) as link:
+            link.wait(lambda link: link.verdict("lan0") is Reason.USABLE)
+            lan.announce(link, VIP)
+            link.wait(lambda link: VIP in link.state.announced)
+            before = wakings(link)
+            for _ in range(300):
+                lan.tap.send(arp.request(HOST_MAC, bytes([192, 0, 2, 1]), OTHER.packed))
+                time.sleep(0.005)
+            link.wait(lambda link: link.state.drops.get("AnnounceIP", 0) == 300)
+            counts[engine] = wakings(link) - before
+    assert counts["tc"] < counts["packet"] / 3, counts

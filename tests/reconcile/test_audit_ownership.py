@@ -12,10 +12,12 @@ from metallb_cli.reconcile.interface_notes import INTERFACES, encode_interfaces
 from metallb_cli.reconcile.lease_notes import (
     ANNOUNCING,
     CLAIMS,
+    PEERS,
     SPEAKER,
     SpeakerNote,
     encode_addresses,
     encode_claims,
+    encode_peers,
     encode_speaker,
 )
 from tests.reconcile.build import SMALL
@@ -30,12 +32,12 @@ FINE = SpeakerNote(
     interval=0.1,
     misses=3,
     renew=2.0,
-    live_peers=1,
-    peers=("other",),
 )
 
 
-def speaker(node, claims=(), *, announces=None, lan="172.30.1.0/24", verdict=Reason.USABLE, age=1.0, **note):
+def speaker(
+    node, claims=(), *, announces=None, lan="172.30.1.0/24", verdict=Reason.USABLE, age=1.0, peers=("other",), **note
+):
     """A speaker that announces what it claims, or these addresses, and says these things of itself beside FINE."""
     claims = dict(claims)
     networks = (ip_network(lan),) if lan else ()
@@ -44,6 +46,7 @@ def speaker(node, claims=(), *, announces=None, lan="172.30.1.0/24", verdict=Rea
         CLAIMS: encode_claims(claims),
         INTERFACES: encode_interfaces([Interface("eth0", 2, networks=networks, verdict=verdict)]),
         SPEAKER: encode_speaker(replace(FINE, **note)),
+        PEERS: encode_peers(peers),
     }
     return ObservedLease(Lease(f"speaker-{node}", node, "t", 6.0, annotations=tuple(annotations.items())), age)
 
@@ -184,7 +187,7 @@ def test_a_fenced_speaker_is_a_problem_while_it_lives():
 
 
 def test_a_speaker_that_hears_nobody_is_told_where_to_look():
-    report = report_on(speaker("node1", {A: Claim(1)}), speaker("node2"), speaker("node3", live_peers=0, peers=()))
+    report = report_on(speaker("node1", {A: Claim(1)}), speaker("node2"), speaker("node3", peers=()))
     assert problems(report) == [("Isolated", "node3")]
     assert only_message(report) == (
         "node3 hears no other speaker on the LAN, so two may answer for one address; "
@@ -193,7 +196,7 @@ def test_a_speaker_that_hears_nobody_is_told_where_to_look():
 
 
 def test_speakers_that_all_hear_nobody_are_one_problem():
-    report = report_on(*(speaker(n, {A: Claim(1)} if n == "node1" else (), live_peers=0) for n in ("node1", "node2")))
+    report = report_on(*(speaker(n, {A: Claim(1)} if n == "node1" else (), peers=()) for n in ("node1", "node2")))
     assert problems(report) == [("Isolated", "speakers")]
     assert only_message(report).startswith("node1, node2 hear no other speaker on the LAN")
 
@@ -208,15 +211,15 @@ def test_speakers_that_all_hear_nobody_are_one_problem():
     ],
 )
 def test_a_speaker_that_can_hear_nobody_is_not_isolated(other, why):
-    report = report_on(speaker("node1", {A: Claim(1)}, live_peers=0), speaker("node2", **other))
+    report = report_on(speaker("node1", {A: Claim(1)}, peers=()), speaker("node2", **other))
     assert report.healthy, why
 
 
 def test_a_speaker_alone_or_just_started_or_without_interface_is_not_isolated():
-    assert report_on(speaker("node1", {A: Claim(1)}, live_peers=0)).healthy
-    fresh = speaker("node2", live_peers=0, boot=int((NOW - 3) * 1e9))
+    assert report_on(speaker("node1", {A: Claim(1)}, peers=())).healthy
+    fresh = speaker("node2", peers=(), boot=int((NOW - 3) * 1e9))
     assert report_on(speaker("node1", {A: Claim(1)}), fresh).healthy
-    unplugged = speaker("node2", live_peers=0, verdict=Reason.INTERFACE_NO_CARRIER)
+    unplugged = speaker("node2", peers=(), verdict=Reason.INTERFACE_NO_CARRIER)
     assert problems(report_on(speaker("node1", {A: Claim(1)}), unplugged)) == [("nodeNoInterface", "node2")]
 
 

@@ -1,27 +1,35 @@
 import json
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metallb_cli.model import Claim, Conflict
+from metallb_cli.model import Claim, Conflict, Lease
 from metallb_cli.reconcile.lease_notes import (
+    CLAIMS,
     MAX_ADDRESSES,
     MAX_ANNOUNCING,
     MAX_CLAIMS,
     MAX_CONTESTED,
     MAX_PEERS,
+    MAX_PEERS_TEXT,
     MAX_SPEAKER,
+    PEERS,
+    PeersNote,
     SpeakerNote,
     decode_addresses,
     decode_claims,
     decode_contested,
+    decode_peers,
     decode_speaker,
     encode_addresses,
     encode_claims,
     encode_contested,
+    encode_peers,
     encode_speaker,
+    says_the_same,
 )
 
 
@@ -177,8 +185,6 @@ def test_what_a_speaker_says_of_itself_is_read_back():
         api_outage="freeze",
         interval=0.1,
         misses=3,
-        live_peers=2,
-        peers=("node2", "node3"),
         leaving=True,
         unsteady=True,
         fenced=True,
@@ -187,16 +193,44 @@ def test_what_a_speaker_says_of_itself_is_read_back():
     )
     text = encode_speaker(note)
     assert json.loads(text)["interval"] == 0.1
-    assert json.loads(text)["peers"] == ["node2", "node3"]
     assert decode_speaker(text) == note
     assert decode_speaker(encode_speaker(SpeakerNote())) == SpeakerNote()
 
 
 def test_of_very_many_peers_some_are_named_and_all_are_counted():
     names = tuple(f"{n:04}".ljust(253, "x") for n in range(3000))
-    text = encode_speaker(SpeakerNote(live_peers=3000, peers=names))
-    assert len(text) <= MAX_SPEAKER
-    assert decode_speaker(text) == SpeakerNote(live_peers=3000, peers=names[:MAX_PEERS])
+    text = encode_peers(names)
+    assert len(text) <= MAX_PEERS_TEXT
+    assert decode_peers(text) == PeersNote(3000, names[:MAX_PEERS])
+
+
+@pytest.mark.parametrize("names", [(), ("node2",), ("node10", "node2")])
+def test_who_is_heard_is_read_back(names):
+    assert decode_peers(encode_peers(names)) == PeersNote(len(names), names)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("", PeersNote()),
+        ("3", PeersNote(3)),
+        ("x:a,b", PeersNote(2, ("a", "b"))),
+        ("-1:a", PeersNote(1, ("a",))),
+        ("9999999999:a,,\x00,b", PeersNote(2, ("a", "b"))),
+        ("²:a", PeersNote(1, ("a",))),
+        (f"1:{'a,' * 20_000}", PeersNote(MAX_PEERS, ("a",) * MAX_PEERS)),
+    ],
+)
+def test_of_a_note_about_peers_that_is_not_in_order_what_can_be_read_counts(text, note):
+    assert decode_peers(text) == note
+
+
+def test_who_is_heard_is_nothing_that_speakers_act_on():
+    one = Lease("speaker-a", "x", "t1", annotations=((CLAIMS, "1:10.0.0.1"), (PEERS, "2:b,c")))
+    assert says_the_same(one, replace(one, renewed="t2", annotations=((CLAIMS, "1:10.0.0.1"), (PEERS, "1:b"))))
+    assert says_the_same(one, replace(one, annotations=((CLAIMS, "1:10.0.0.1"),)))
+    assert not says_the_same(one, replace(one, annotations=((CLAIMS, "2:10.0.0.1"), (PEERS, "2:b,c"))))
+    assert not says_the_same(one, replace(one, holder=""))
 
 
 def test_contested_addresses_are_written_with_the_mac_address_of_the_host_that_has_them():
@@ -213,8 +247,7 @@ def test_contested_addresses_are_written_with_the_mac_address_of_the_host_that_h
 
 def test_of_very_many_contested_addresses_the_first_are_listed_and_the_note_stays_readable():
     conflicts = [Conflict(ip_address("2001:db8:1111:2222:3333:4444:5555:6600") + n, bytes(6), 1) for n in range(3000)]
-    names = tuple(f"{n:04}".ljust(253, "x") for n in range(3000))
-    text = encode_speaker(SpeakerNote(peers=names, contested=encode_contested(conflicts)))
+    text = encode_speaker(SpeakerNote(contested=encode_contested(conflicts)))
     assert len(text) <= MAX_SPEAKER
     note = decode_speaker(text)
     assert note is not None
@@ -230,8 +263,8 @@ def test_a_contest_that_is_not_understood_is_left_out(text):
 
 def test_a_key_of_another_version_and_a_value_of_another_type_are_passed_over():
     known = '"boot": "x", "misses": true, "interval": 1, "leaving": 1, "fenced": true, "election": "\\ud800"'
-    text = f'{{{known}, "peers": ["a", 1, "\\ud800"], "new": [{{}}]}}'
-    assert decode_speaker(text) == SpeakerNote(interval=1, fenced=True, peers=("a",))
+    text = f'{{{known}, "contested": ["a", 1, "\\ud800"], "new": [{{}}]}}'
+    assert decode_speaker(text) == SpeakerNote(interval=1, fenced=True, contested=("a",))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", "null", "{", "[" * 19_000, '{"a": ' * 20_000])
@@ -240,7 +273,7 @@ def test_what_is_no_object_says_nothing_of_a_speaker(text):
 
 
 facts = st.dictionaries(
-    st.sampled_from(["boot", "election", "interval", "misses", "peers", "contested", "leaving", "x"]),
+    st.sampled_from(["boot", "election", "interval", "misses", "contested", "leaving", "x"]),
     json_values | st.floats() | st.just(10**400),
 )
 

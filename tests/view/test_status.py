@@ -7,7 +7,7 @@ import pytest
 from metallb_cli.model import Claim, Endpoints, Interface, Lease, Node, Reason, Service, ServiceKey
 from metallb_cli.reconcile.audit import ConfigurationState, ObservedLease, Snapshot, audit
 from metallb_cli.reconcile.interface_notes import encode_interfaces
-from metallb_cli.reconcile.lease_notes import SpeakerNote, encode_addresses, encode_claims, encode_speaker
+from metallb_cli.reconcile.lease_notes import SpeakerNote, encode_addresses, encode_claims, encode_peers, encode_speaker
 from metallb_cli.view.status import age, show_status
 from tests.allocator.build import pool
 
@@ -176,12 +176,10 @@ def test_of_very_many_problems_the_gravest_are_shown_and_the_rest_is_counted():
 
 # -- ownership
 
-NOTE = SpeakerNote(
-    boot=int(1000e9), election="sticky", api_outage="freeze", interval=0.1, misses=3, renew=2.0, live_peers=2
-)
+NOTE = SpeakerNote(boot=int(1000e9), election="sticky", api_outage="freeze", interval=0.1, misses=3, renew=2.0)
 
 
-def telling(node, claims=(), *, announces=True, **note):
+def telling(node, claims=(), *, announces=True, peers=("node8", "node9"), **note):
     """A live speaker that says how it runs, and what it claims."""
     claims = {ip_address(address): claim for address, claim in dict(claims).items()}
     observed = speaker(node, 1.0, *(map(str, claims) if announces else ()))
@@ -189,6 +187,7 @@ def telling(node, claims=(), *, announces=True, **note):
         *observed.lease.annotations,
         ("metallb.io/claims", encode_claims(claims)),
         ("metallb.io/speaker", encode_speaker(replace(NOTE, **note))),
+        ("metallb.io/peers", encode_peers(peers)),
     )
     return replace(observed, lease=replace(observed.lease, annotations=notes))
 
