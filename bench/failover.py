@@ -34,7 +34,6 @@ from metallb_cli.linux.ebpf.support import supported
 COMMAND = "make bench-failover ARGS=--docs"
 LIMIT = 12.0
 """Seconds within which one node should answer for each address again."""
-BASIC = ("kill", "sigterm")
 SHARED = ("kill", "node", "sigterm")
 """What can happen to keepalived as well."""
 SHARED_LIMIT = 5.0
@@ -49,16 +48,10 @@ class Size:
     faults: tuple[str, ...]
 
 
-FULL = (
-    Size(3, 100, tuple(FAULTS)),
-    Size(3, 1, BASIC),
-    Size(3, 1000, BASIC),
-    Size(10, 100, BASIC),
-    Size(10, 1, ("kill",)),
-    Size(10, 1000, ("kill",)),
-    Size(50, 100, BASIC),
-    Size(50, 1, ("kill",)),
-    Size(50, 1000, ("kill",)),
+MOST = tuple(name for name in FAULTS if name != "rolling")
+"""Fifty speakers that restart one after the other are three minutes, and each of them is an end by SIGTERM."""
+FULL = tuple(
+    Size(nodes, addresses, tuple(FAULTS) if nodes <= 10 else MOST) for nodes in (3, 10, 50) for addresses in (1, 100, 1000)
 )
 QUICK = (Size(3, 10, tuple(FAULTS)),)
 ADVERTISEMENTS = ("1", "0.1")
@@ -144,7 +137,7 @@ def _rows(who: str, site: Site, faults: Sequence[Fault], rounds: int, limit: flo
 
 def slower(nodes: int) -> list[str]:
     """Arguments of the speakers when so many share a machine."""
-    return ["--heartbeat-interval", f"{nodes / 250:g}"] if nodes > SLOWER else []
+    return ["--heartbeat-interval", f"{nodes / 300:.2f}"] if nodes > SLOWER else []
 
 
 @contextmanager
