@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,15 +19,16 @@ from metallb_cli.daemon.announcements import Announcements
 from metallb_cli.daemon.configuration import Configuration
 from metallb_cli.daemon.description import Description
 from metallb_cli.daemon.inbox import Inbox
+from metallb_cli.daemon.judgements import Judgements
 from metallb_cli.daemon.membership import Membership
 from metallb_cli.daemon.neighbours import Neighbours
 from metallb_cli.daemon.ports import Events, Link, Recorder, SpeakerFeeds, SpeakerMetrics
-from metallb_cli.election import Decision, Mode, Ownership, Wish
+from metallb_cli.election import Decision, Mode, Ownership
 from metallb_cli.errors import LinkError
 from metallb_cli.layer2.messages import AnnouncementSet, HeartbeatSettings
-from metallb_cli.model import AddressRange, IPAddress, Lease, LinkState, Reason, Service, ServiceKey, merge_ranges
+from metallb_cli.model import AddressRange, IPAddress, Lease, LinkState, Reason, ServiceKey, merge_ranges
 from metallb_cli.reconcile import api_outage
-from metallb_cli.reconcile.announce import ClusterState, Verdict, judge
+from metallb_cli.reconcile.announce import ClusterState
 from metallb_cli.reconcile.api_outage import ApiOutagePolicy
 from metallb_cli.reconcile.lease_notes import CLAIMS, SpeakerNote, speaker_note
 from metallb_cli.reconcile.liveness import node_of
@@ -115,9 +115,7 @@ class Speaker:
         self._options = options
         self._stop = threading.Event()
         self._config = Configuration(metrics)
-        self._state: ClusterState | None = None
-        self._verdicts: dict[ServiceKey, tuple[Verdict, ...]] = {}
-        self._services_of: defaultdict[IPAddress, set[ServiceKey]] = defaultdict(set)
+        self._judgements = Judgements(feeds.services, options.lb_class)
         self._ownership = self._listen(time.monotonic())
         self._decided: object = None
         self._sent = AnnouncementSet()
@@ -133,7 +131,9 @@ class Speaker:
         self._hears_since: float | None = None  # since when it takes part in the heartbeats
         self._ready = False
         self.neighbours = Neighbours(options.node, lambda: inbox.put(Task.PEERS), options.heartbeat_interval)
-        self._announcements = Announcements(options.node, self._services_of, feeds.services, events, metrics, recorder)
+        self._announcements = Announcements(
+            options.node, self._judgements.services_of, feeds.services, events, metrics, recorder
+        )
         self.working = False
 
     # -- any thread
@@ -271,8 +271,8 @@ class Speaker:
         if Task.CONFIG in tasks:
             self._config.load(self._feeds.config_text())
         handled = bool(services or tasks & {Task.CONFIG, Task.EVERYTHING})
-        if (tasks & {Task.CONFIG, Task.EVERYTHING} or (Task.PEERS in tasks and self._newcomers())) and self._survey():
-            services |= {service.key for service in self._feeds.services.all()} | self._verdicts.keys()
+        if tasks & {Task.CONFIG, Task.EVERYTHING} or (Task.PEERS in tasks and self._newcomers()):
+            services |= self._survey()
         self._judge(services)
         if Task.LINK in tasks:
             self._follow_link()
@@ -313,82 +313,46 @@ class Speaker:
         live = {peer.node for peer in self.neighbours.peers if peer.live}
         speakers = self.neighbours.standings.speakers
         takers = {node for node in live if node in speakers and not speakers[node].leaving}
-        wishes = (self._wish(address) for address in self._sent.addresses) if takers else ()
+        wishes = (self._judgements.wish(address) for address in self._sent.addresses) if takers else ()
         return any(wish is not None and not takers.isdisjoint(wish.candidates) for wish in wishes)
 
     # -- judging Services
 
-    def _survey(self) -> bool:
-        """Look at what every Service is judged by; return whether that is anything else than before.
+    def _survey(self) -> set[ServiceKey]:
+        """Look at what every Service is judged by; return those to judge again because it is anything else than before.
 
         Draining is left out: a drained node is a candidate, which leaves.
         """
         if not self._config.loaded:
-            return False
-        state = ClusterState(
-            pools=self._config.pools,
-            nodes={name: replace(node, draining=False) for name, node in self._feeds.nodes().items()},
-            speakers=self._speakers(),
-            endpoints=self._feeds.endpoints(),  # live: a change comes with the key of its Service
-            ignore_exclude_lb=self._options.ignore_exclude_lb,
-            reach=self._membership.reach(),
+            return set()
+        return self._judgements.follow(
+            ClusterState(
+                pools=self._config.pools,
+                nodes={name: replace(node, draining=False) for name, node in self._feeds.nodes().items()},
+                speakers=self._speakers(),
+                endpoints=self._feeds.endpoints(),  # live: a change comes with the key of its Service
+                ignore_exclude_lb=self._options.ignore_exclude_lb,
+                reach=self._membership.reach(),
+            )
         )
-        if state == self._state:
-            return False
-        self._state = state
-        return True
 
     def _speakers(self) -> frozenset[str]:
         return self._membership.live() | {peer.node for peer in self.neighbours.peers if peer.live}
 
     def _newcomers(self) -> bool:
         """Whether the LAN shows speakers that no Service was judged with. Who is gone is the election's business."""
-        return self._state is not None and not self._speakers() <= self._state.speakers
+        state = self._judgements.state
+        return state is not None and not self._speakers() <= state.speakers
 
     def _judge(self, keys: Iterable[ServiceKey]) -> None:
         """Find out which nodes may answer for the Services' addresses, and tell the election."""
-        if self._state is None:
-            return
         changed: set[IPAddress] = set()
-        for key in sorted(keys):
-            service = self._feeds.services.get(key)
-            before = self._verdicts.get(key, ())
-            after = judge(service, self._state) if service is not None and self._ours(service) else ()
-            addresses = {verdict.address for verdict in after}
-            changed |= addresses
-            for verdict in before:
-                if verdict.address not in addresses:
-                    changed.add(verdict.address)
-                    self._services_of[verdict.address].discard(key)
-                    if not self._services_of[verdict.address]:
-                        del self._services_of[verdict.address]
-            for address in addresses:
-                self._services_of[address].add(key)
+        for key, before, after in self._judgements.judge(keys):
+            changed |= {verdict.address for verdict in (*before, *after)}
             if after != before:
                 self._announcements.judged(key, before, after)
-            if after:
-                self._verdicts[key] = after
-            else:
-                self._verdicts.pop(key, None)
         for address in changed:
-            self._ownership.want(address, self._wish(address))
-
-    def _ours(self, service: Service) -> bool:
-        return service.is_load_balancer and service.load_balancer_class == self._options.lb_class
-
-    def _wish(self, address: IPAddress) -> Wish | None:
-        """What the Services that have the address say about it; None when it may be announced for none of them.
-
-        The first of them says where it may be, and the newest request to move counts, whichever Service has it.
-        """
-        keys = sorted(self._services_of.get(address, ()))
-        verdicts = (verdict for key in keys for verdict in self._verdicts.get(key, ()))
-        candidates = next((v.candidates for v in verdicts if v.address == address and v.candidates), None)
-        if candidates is None:
-            return None
-        moves = [(s.move_epoch, s.move_to) for s in map(self._feeds.services.get, keys) if s is not None and s.move_to]
-        epoch, node = max(moves, default=(0, None))
-        return Wish(candidates, node, epoch)
+            self._ownership.want(address, self._judgements.wish(address))
 
     # -- deciding and doing
 
