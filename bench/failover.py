@@ -51,7 +51,9 @@ class Size:
 MOST = tuple(name for name in FAULTS if name != "rolling")
 """Fifty speakers that restart one after the other are three minutes, and each of them is an end by SIGTERM."""
 FULL = tuple(
-    Size(nodes, addresses, tuple(FAULTS) if nodes <= 10 else MOST) for nodes in (3, 10, 50) for addresses in (1, 100, 1000)
+    Size(nodes, addresses, tuple(FAULTS) if nodes <= 10 else MOST)
+    for nodes in (3, 10, 50)
+    for addresses in (1, 100, 1000)
 )
 QUICK = (Size(3, 10, tuple(FAULTS)),)
 ADVERTISEMENTS = ("1", "0.1")
