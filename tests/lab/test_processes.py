@@ -115,7 +115,8 @@ time.sleep(60)
 def test_a_process_ends_when_the_lab_is_killed(tmp_path):
     with subprocess.Popen([sys.executable, "-c", LAB, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True) as lab:
         orphan = int(lab.stdout.readline())
-        until(lambda: b"sleep(60)" in Path(f"/proc/{orphan}/cmdline").read_bytes().split(b"\0")[2], "the process")
+        started = b"-c\0import time; time.sleep(60)\0"
+        until(lambda: Path(f"/proc/{orphan}/cmdline").read_bytes().endswith(started), "the process")
         lab.kill()
         lab.wait()
     until(lambda: not runs(orphan), "the orphan's end")
