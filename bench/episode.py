@@ -20,7 +20,7 @@ WATCHED, WATCHED_OTHERS = 15, 5
 BEFORE = 0.3
 """Seconds of asking before anything happens."""
 QUIET = 1.5
-"""Seconds after the fault in which only the watched addresses are asked for. A look at all of them is thousands of
+"""Seconds after the fault, and after its end, in which only the watched addresses are asked for. A look at all of them is thousands of
 questions, each of which goes to every node, and would be a second fault where all share a machine."""
 
 
@@ -96,6 +96,7 @@ def play(site: Site, fault: Fault, limit: float, random: random.Random) -> Outco
     time.sleep(max(0.0, struck + fault.hold - time.time()))
     fault.recover(site, victim)
     recovered = time.time()
+    time.sleep(QUIET)
     last = _settle(site, limit, outcome)
     time.sleep(ANSWER_TIME)
     site.asker.watch(())

@@ -1,6 +1,6 @@
 """How long an address is without an answer when a node fails, and whether two nodes ever answer for one.
 
-    make bench-failover                              about half an hour; --rounds 2 takes 14 minutes
+    make bench-failover                              about 35 minutes; --rounds 2 takes 20
     make bench-failover ARGS=--docs                  also writes the tables into docs/benchmarks.md
     make bench-failover ARGS=--quick                 a minute or two: shows that everything works
     make bench-failover ARGS="--nodes 3 --addresses 100 --rounds 20 --scenario kill --scenario sigterm"

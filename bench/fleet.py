@@ -177,6 +177,7 @@ class Site:
         end = time.monotonic() + (self.patience if seconds is None else seconds)
         before: dict[IPv4Address, set[str]] = {}
         while True:
+            began = time.monotonic()
             found = self.asker.sweep(self.addresses)
             wrong = {address: nodes for address, nodes in found.items() if len(nodes) != 1 or without in nodes}
             if not wrong and found == before:
@@ -186,7 +187,7 @@ class Site:
                 few = ", ".join(f"{a}: {' and '.join(sorted(n)) or 'nobody'}" for a, n in list(wrong.items())[:5])
                 few = few or "who answers differed from the look before"
                 raise TimeoutError(f"{len(wrong)} of {len(found)} addresses have no one node that answers: {few}")
-            time.sleep(0.05)
+            time.sleep(max(0.05, time.monotonic() - began))  # as long a rest: each question goes to all nodes
 
 
 class Fleet(Site):
