@@ -20,8 +20,8 @@ WATCHED, WATCHED_OTHERS = 15, 5
 BEFORE = 0.3
 """Seconds of asking before anything happens."""
 QUIET = 1.5
-"""Seconds after the fault, and after its end, in which only the watched addresses are asked for. A look at all of them is thousands of
-questions, each of which goes to every node, and would be a second fault where all share a machine."""
+"""Seconds after the fault, and after its end, in which only the watched addresses are asked for. A look at all of them
+is thousands of questions, each of which goes to every node, and would be a second fault where all share a machine."""
 
 
 @dataclass
