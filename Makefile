@@ -45,7 +45,7 @@ bench-l2: ## Measure layer 2 and draw docs/benchmarks-l2.svg: a quarter of an ho
 	@hack/setup bench
 	python -m bench.layer2 $(ARGS)
 
-bench-failover: setup ## Measure failover, beside keepalived: half an hour, root (ARGS="--docs" writes the page, too)
+bench-failover: setup ## Measure failover, beside keepalived: 35 minutes, root (ARGS="--docs" writes the page, too)
 	python -m bench.failover $(ARGS)
 
 chaos: setup ## Two minutes of random faults on four nodes with real speakers; needs root (ARGS="--seed 7 --seconds 600")
