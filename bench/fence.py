@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import signal
 import subprocess
 import sys
@@ -29,7 +30,10 @@ from metallb_cli.linux.ebpf.engine import TcEngine
 COUNT = 100
 LEASE = 0.15
 """Seconds until it ends, or the process: in the middle of the flood."""
-FLOOD = 48 * ROWS
+TRIAL = 16 * ROWS
+"""Frames of a first flood, which shows how many the machine sends in a second."""
+LONG = 3.0
+"""How many times the lease a flood lasts, as long as it is answered: it is over sooner when nobody answers any more."""
 BATCH = 4
 """Frames at a time; many would wait to be read as a whole."""
 MOUNT = 'mount -t bpf bench "$0" && echo mounted && exec cat'
@@ -38,24 +42,22 @@ MOUNT = 'mount -t bpf bench "$0" && echo mounted && exec cat'
 def lateness(repeat: int) -> dict[str, float]:
     """The latest of so many, in microseconds, by what happened to the process."""
     with bpf_file_system() as (mounts, pins):
-        cases: dict[str, Callable[[Cable], float]] = {
+        cases: dict[str, Callable[[Cable, int], float]] = {
             "the process runs": _running,
-            "the process is stopped": lambda cable: _with_process(cable, signal.SIGSTOP),
+            "the process is stopped": lambda cable, flood: _with_process(cable, flood, signal.SIGSTOP),
         }
         if pins:
-            cases["the process is killed, its programs are pinned"] = lambda cable: _with_process(
-                cable, signal.SIGKILL, ["nsenter", f"--mount={mounts}"], pins
+            cases["the process is killed, its programs are pinned"] = lambda cable, flood: _with_process(
+                cable, flood, signal.SIGKILL, ["nsenter", f"--mount={mounts}"], pins
             )
         cases["the process is killed, its programs are not: after the kill"] = _detached
+        flood = _long_enough()
         latest = {}
         for case, measure in cases.items():
             times = []
             for _ in range(repeat):
-                cable = Cable("fence", questions(COUNT), stamp=True)
-                try:
-                    times.append(measure(cable))
-                finally:
-                    cable.close()
+                with _cable() as cable:
+                    times.append(measure(cable, flood))
             latest[case] = max(times)
         return latest
 
@@ -83,16 +85,40 @@ def bpf_file_system() -> Iterator[tuple[str, str]]:
             holder.stdin.close()
 
 
-def _running(cable: Cable) -> float:
+@contextlib.contextmanager
+def _cable() -> Iterator[Cable]:
+    cable = Cable("fence", questions(COUNT), stamp=True)
+    try:
+        yield cable
+    finally:
+        cable.close()
+
+
+@contextlib.contextmanager
+def _engine(cable: Cable) -> Iterator[TcEngine]:
+    """An engine of this process that answers for the addresses of the cable."""
     engine = cable.node.run(TcEngine, cable.index, NODE_MAC)
     try:
         cable.node.run(engine.announce, cable.questions.addresses)
-        return _flood_over(cable, engine.renew)
+        yield engine
     finally:
         engine.close()
 
 
-def _with_process(cable: Cable, number: int, prefix: Sequence[str] = (), pins: str = "") -> float:
+def _long_enough() -> int:
+    """Frames of a flood in the midst of which a lease ends, on this machine."""
+    with _cable() as cable, _engine(cable) as engine:
+        engine.renew(time.monotonic() + 3600)
+        pace = cable.flood(cable.own, TRIAL, batch=BATCH).nanoseconds
+    return max(TRIAL, math.ceil(LONG * LEASE * 1e9 / pace))
+
+
+def _running(cable: Cable, flood: int) -> float:
+    with _engine(cable) as engine:
+        return _flood_over(cable, flood, engine.renew)
+
+
+def _with_process(cable: Cable, flood: int, number: int, prefix: Sequence[str] = (), pins: str = "") -> float:
     """Of a process that gets the signal when it has renewed the lease."""
     with _answering(cable, prefix, pins) as process:
 
@@ -100,10 +126,10 @@ def _with_process(cable: Cable, number: int, prefix: Sequence[str] = (), pins: s
             _renew(process, deadline)
             process.send_signal(number)
 
-        return _flood_over(cable, renew_and_signal)
+        return _flood_over(cable, flood, renew_and_signal)
 
 
-def _detached(cable: Cable) -> float:
+def _detached(cable: Cable, flood: int) -> float:
     """Of a process that dies in the flood, and whose lease would go on."""
     killed = 0.0
     with _answering(cable) as process:
@@ -116,7 +142,7 @@ def _detached(cable: Cable) -> float:
 
         timer = threading.Timer(LEASE, kill)
         timer.start()
-        cable.flood(cable.own, FLOOD, batch=BATCH)
+        cable.flood(cable.own, flood, batch=BATCH)
         timer.join()
     return _since(cable, killed)
 
@@ -140,11 +166,11 @@ def _renew(process: subprocess.Popen[str], deadline: float) -> None:
     process.stdout.readline()
 
 
-def _flood_over(cable: Cable, renew: Callable[[float], None]) -> float:
+def _flood_over(cable: Cable, flood: int, renew: Callable[[float], None]) -> float:
     """Let the lease end in the middle of a flood."""
     deadline = time.monotonic() + LEASE
     renew(deadline)
-    cable.flood(cable.own, FLOOD, batch=BATCH)
+    cable.flood(cable.own, flood, batch=BATCH)
     return _since(cable, deadline)
 
 
