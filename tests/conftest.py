@@ -4,6 +4,7 @@
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,9 @@ from tests.support import apiserver
 
 STRICT = os.environ.get("CI") == "true"
 GUARDED = ("live", "cluster")
+
+# Where a script starts the tests in the background, SIGINT is ignored, and would be by all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is timed, and `--hypothesis-profile=fast` tries a quarter of them. A test that needs more or fewer than
 # most says so as a multiple or a part of `settings.default.max_examples`.
