@@ -129,7 +129,7 @@ def beside(rounds: int, intervals: Sequence[str], addresses: int) -> Iterator[Ro
 def _rows(who: str, site: Site, faults: Sequence[Fault], rounds: int, limit: float) -> Iterator[Row]:
     for fault in faults:
         total, began = Outcome(), time.monotonic()
-        count = rounds if fault.name in BASIC else max(1, rounds // 2)
+        count = rounds if fault.name in BASIC else half(rounds)
         for number in range(count):
             total.add(play(site, fault, limit, random.Random(number)))
         nodes, addresses = len(site.switch.nodes), len(site.addresses)
@@ -138,6 +138,11 @@ def _rows(who: str, site: Site, faults: Sequence[Fault], rounds: int, limit: flo
             f"{time.monotonic() - began:.0f} s; gap {1000 * max(total.gaps):.0f} ms at most {total.why}"
         )
         yield Row(who, nodes, addresses, fault, total)
+
+
+def half(rounds: int) -> int:
+    """Rounds of the faults that are not BASIC."""
+    return max(1, rounds // 2)
 
 
 def slower(nodes: int) -> list[str]:
@@ -251,7 +256,7 @@ def main() -> int:
     if not rows:
         sys.exit("nothing of that was measured")
     parts = [
-        f"Measured: {machine()}; {rounds} rounds, of other faults than SIGKILL and SIGTERM {max(1, rounds // 2)}.",
+        f"Measured: {machine()}; {rounds} rounds, of other faults than SIGKILL and SIGTERM {half(rounds)}.",
         table(rows),
     ]
     parts += [table_of_costs(found)] if found else []

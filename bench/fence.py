@@ -85,13 +85,8 @@ def bpf_file_system() -> Iterator[tuple[str, str]]:
             holder.stdin.close()
 
 
-@contextlib.contextmanager
-def _cable() -> Iterator[Cable]:
-    cable = Cable("fence", questions(COUNT), stamp=True)
-    try:
-        yield cable
-    finally:
-        cable.close()
+def _cable() -> contextlib.closing[Cable]:
+    return contextlib.closing(Cable("fence", questions(COUNT), stamp=True))
 
 
 @contextlib.contextmanager

@@ -40,7 +40,6 @@ class Description:
         self._contests = ShownContests()
         self._seen: tuple[LinkState, Sequence[Peer], AnnouncementSet, int, bool] | None = None
         self._notes: dict[str, str] = {}
-        self._alone = True
 
     def next_deadline(self) -> float | None:
         """When time alone changes what the Lease should say."""
@@ -81,8 +80,8 @@ class Description:
             fenced=state.fenced,
             contested=encode_contested(self._contests.show(state.contested, now)),
         )
-        said, was_alone = dict(self._notes), self._alone
-        self._alone = not live
+        said = dict(self._notes)
+        was_alone = before is None or not any(peer.live for peer in before[1])
         if before is None or state.announced is not before[0].announced:
             self._notes[ANNOUNCING] = encode_addresses(state.announced)
         if before is None or sent is not before[2]:
@@ -92,4 +91,4 @@ class Description:
         self._notes[PEERS] = encode_peers(live)
         # Who hears whom changes for everybody at once when a node dies, and only operators read it: that can wait.
         news = any(said.get(name) != text for name, text in self._notes.items() if name != PEERS)
-        self._membership.describe(self._notes, soon=news or self._alone is not was_alone)
+        self._membership.describe(self._notes, soon=news or was_alone is bool(live))
